@@ -1,0 +1,61 @@
+/* A task: prompts with a known truth, a verifier for the outcome and, where it can, for every step.
+ * One file data/task_NAME.c with one constant row, one line in data/tasks.def.
+ *
+ * An item is a pure function of (parameters, split, index): the same for every run seed. Train and test are disjoint by
+ * a hash of the canonical prompt. Text that a model wrote is hostile: bounded parsing, no recursion without a limit.
+ */
+#ifndef TASK_H
+#define TASK_H
+#include <stdint.h>
+#include "../model/base/error.h"
+#include "../model/base/mem.h"
+#include "../model/base/param.h"
+#include "../model/base/rng.h"
+
+enum split { SPLIT_TRAIN, SPLIT_TEST };
+enum verdict { VERDICT_UNPARSABLE = -1, VERDICT_WRONG = 0, VERDICT_RIGHT = 1 };
+
+struct item {
+    enum split split;
+    uint64_t index;
+    struct text prompt; /* what the model reads */
+    struct text answer; /* the truth in canonical form */
+    struct text extra;  /* whatever else the task needs to check a response */
+};
+void item_free(struct item *it);
+
+struct step { int start, end; }; /* bytes [start, end) of the response; the separator belongs to its step */
+
+struct task; /* an open task */
+struct task_row {
+    const char *name, *sentence;
+    const struct param *params;
+    /* Check parameters together, open files; may set t->state and t->size[]. NULL: nothing to do. */
+    int (*open)(struct task *t, struct error *e);
+    void (*close)(struct task *t);
+    const char *alphabet;  /* characters that prompts and golds use, for the character tokenizer; NULL: the task needs a model's own tokenizer */
+    void (*make)(const struct task *t, enum split split, uint64_t index, struct item *out);
+    /* Warm-up text for the item, as the teacher writes it (perhaps imperfect): draws from r. NULL: no gold text. */
+    void (*gold)(const struct task *t, const struct item *it, struct rng r, struct text *out);
+    /* Strict: format and answer. Lenient: the answer wherever it can be found. */
+    void (*check)(const struct task *t, const struct item *it, const char *response, int len, enum verdict *strict, enum verdict *lenient);
+    /* Steps of a response, at most max; returns their number. NULL: no steps. */
+    int (*steps)(const struct task *t, const struct item *it, const char *response, int len, struct step *s, int max);
+    /* Oracle: is step k of n right, given the ones before? VERDICT_UNPARSABLE when it is no step at all. */
+    enum verdict (*check_step)(const struct task *t, const struct item *it, const char *response, int len, const struct step *s, int n, int k);
+};
+struct task {
+    const struct task_row *row;
+    struct value value[MAX_PARAMS]; /* in the order of row->params; texts are owned by the caller */
+    void *state;
+    uint64_t size[2];   /* items of a split; 0: unlimited */
+    int longest_prompt, longest_gold; /* bytes, upper bounds; set by task_open (from sampling) unless open sets them */
+};
+
+extern const struct task_row *const task_rows[]; /* NULL-terminated, from tasks.def */
+const struct task_row *task_find(const char *name);
+/* value: parsed parameters in row order. */
+int task_open(struct task *t, const struct task_row *row, const struct value *value, struct error *e);
+void task_close(struct task *t);
+
+#endif

@@ -1,0 +1,29 @@
+/* Host memory that is counted: a step must not allocate, and a test can make the n-th allocation fail. */
+#ifndef MEM_H
+#define MEM_H
+#include <stddef.h>
+
+/* count x size bytes, zeroed, aligned to 64 bytes; dies with a message when there are none. count may be 0. */
+void *mem_alloc(size_t count, size_t size);
+/* As realloc for memory of mem_alloc: the first old_bytes are kept, the rest is zero. */
+void *mem_resize(void *p, size_t old_bytes, size_t new_bytes);
+void mem_free(void *p);
+char *mem_strdup(const char *s);
+
+/* Grow array *p of elements of `size` bytes so that it holds at least `need`; *cap is its capacity in elements. */
+void mem_grow(void *p_to_pointer, int *cap, int need, size_t size);
+
+long mem_count(void);        /* allocations so far in this process */
+void mem_fail_at(long n);    /* tests: let allocation number n (counted from now, 1 is the next) fail; 0 is off */
+
+/* Text that grows. s is always terminated once something was added; a zeroed struct is an empty text. */
+struct text {
+    char *s;
+    int len, cap;
+};
+void text_add(struct text *t, const char *s, int len); /* len < 0: up to the terminator */
+void text_addf(struct text *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void text_clear(struct text *t); /* keeps the memory */
+void text_free(struct text *t);
+
+#endif

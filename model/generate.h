@@ -1,0 +1,48 @@
+/* Sampling: each prompt is prefilled once for its group, then its samples run in a fixed number of slots that are refilled
+ * as soon as a response ends. Results do not depend on the number of slots: draws are counter-based and every row is computed
+ * alike whatever runs beside it.
+ */
+#ifndef GENERATE_H
+#define GENERATE_H
+#include "base/rng.h"
+#include "transformer.h"
+
+/* One prompt and how often to answer it. Draw key: (seed, purpose, step, key, sample0 + i, position in the response). */
+struct request {
+    const int32_t *prompt; /* [prompt_len], at least 1 */
+    int prompt_len, samples, max_new;
+    uint64_t step, key;
+    uint32_t sample0;
+};
+/* One answer. The end-of-sequence token, when it was sampled, is the last of ids. Buffers belong to the caller:
+ * ids, logp, entropy [max_new]; support [max_new][max_support] and supports [max_new], or NULL when nothing is truncated. */
+struct response {
+    int32_t *ids;
+    double *logp, *entropy;
+    int32_t *support, *supports;
+    int len;
+    int truncated; /* max_new reached without end-of-sequence */
+};
+
+struct sampler {
+    int slots, max_prompt, max_new, max_support;
+    struct tape tape;      /* forward buffers of one batch: prompts or one token a slot */
+    struct layout layout;
+    Dev kv;                /* layers x store */
+    size_t kv_stride;
+    int kv_store;
+    DevInt token, bits, support, supports;
+    int32_t *host;
+    struct arena arena;
+    long tokens;           /* generated so far, for speed figures */
+};
+size_t sampler_bytes(const struct arch *a, const struct device *d, int slots, int max_prompt, int max_new, int max_support);
+int sampler_create(struct sampler *s, const struct arch *a, struct device *d, int slots, int max_prompt, int max_new,
+                   int max_support, struct error *e);
+void sampler_free(struct sampler *s);
+/* Answers request q's sample i into out[first sample of q + i], requests in order. Fails when a prompt is longer than max_prompt or
+ * prompt + max_new exceeds the context, before anything is sampled. eos < 0: there is none. */
+int sampler_run(struct sampler *s, const struct model *m, const struct request *q, int requests, const struct sampling *how,
+                uint64_t seed, enum rng_purpose purpose, int eos, struct response *out, struct error *e);
+
+#endif

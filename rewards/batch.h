@@ -1,0 +1,84 @@
+/* What one optimiser step learns from: groups of samples, their tokens, and everything the stages read and write.
+ *
+ * Samples of a group are consecutive; response tokens of all samples are consecutive: token t of sample i is
+ * sample_first[i] + t. Prompt tokens stand apart. All memory is reserved once (batch_create) for the largest step.
+ */
+#ifndef BATCH_H
+#define BATCH_H
+#include <stdint.h>
+#include "../model/base/arena.h"
+
+struct item; /* data/task.h */
+
+enum level { LEVEL_SEQUENCE, LEVEL_STEP, LEVEL_TOKEN };
+enum { MAX_COMPONENTS = 16, MAX_CHANNELS = 16 };
+
+/* A named part of the reward. One value a sample, a step or a token. */
+struct component {
+    char name[32];
+    enum level level;
+    double *value;  /* [samples], [steps] or [tokens] */
+};
+/* A number per token from a model: "policy.logp", "policy.entropy", "ref.logp" ... */
+struct channel {
+    char name[48];
+    double *value;  /* [tokens] */
+    double *grad;   /* [tokens] d loss / d value, or NULL: no loss may write it */
+};
+
+struct batch {
+    int groups, samples, tokens, steps, prompt_tokens;
+    int max_groups, max_samples, max_tokens, max_steps, max_prompt_tokens, max_support;
+
+    int *group_first;          /* [groups+1] first sample of each group */
+    int *sample_first;         /* [samples+1] first token of each sample */
+    int *step_first;           /* [samples+1] first step of each sample (steps 0 when the task has none) */
+    int *step_end;             /* [steps] token after the step's last, counted within the sample: step k covers [step_end[k-1], step_end[k]) */
+    int *prompt_first;         /* [groups+1] */
+    int32_t *prompt_id;        /* [prompt_tokens] */
+    uint64_t *prompt_key;      /* [groups] the task's index: name of the prompt for draws, state and logs */
+    struct item **item;        /* [groups] NULL when there is no task behind it */
+
+    const char **text;         /* [samples] decoded response, valid until the batch is refilled; NULL when unknown */
+    int *text_len;
+    signed char *strict, *lenient; /* [samples] enum verdict of the outcome */
+    unsigned char *truncated;  /* [samples] */
+    unsigned char *kept;       /* [samples] select: 0 takes the sample out of statistics, counts and loss */
+    double *weight;            /* [samples] select: factor of the sample's loss, normally 1 */
+    double *reward;            /* [samples] shape */
+
+    int32_t *id;               /* [tokens] */
+    unsigned char *trained;    /* [tokens] 0: injected, no loss */
+    int16_t *turn;             /* [tokens] */
+    double *logp_rollout;      /* [tokens] the sampler's */
+    double *logp_old;          /* [tokens] the trainer's at rollout weights; on the CPU the same array */
+    double *temperature;       /* [samples] it was sampled at */
+    int32_t *support, *supports; /* [tokens][max_support], [tokens]; 0: all tokens. NULL when max_support is 0 */
+    double *token_reward;      /* [tokens] credit: reward or return placed on tokens */
+    double *advantage;         /* [tokens] */
+
+    struct component component[MAX_COMPONENTS];
+    int components;
+    struct channel channel[MAX_CHANNELS];
+    int channels;
+    struct arena arena;
+};
+
+/* Reserve everything; channels and components are added afterwards by name and keep their memory. */
+void batch_create(struct batch *b, int groups, int samples, int tokens, int steps, int prompt_tokens, int max_support);
+void batch_free(struct batch *b);
+void batch_clear(struct batch *b);  /* empty it; kept memory, components and channels stay registered */
+struct component *batch_component(struct batch *b, const char *name, enum level level); /* found or added; dies above MAX_COMPONENTS */
+int batch_find_component(const struct batch *b, const char *name);                      /* -1: none */
+int batch_channel(struct batch *b, const char *name, int with_gradient);                /* found or added: its number */
+
+/* Denominators of an optimiser step: fixed before it begins, whatever the micro-batches. Only kept samples count. */
+struct denominators {
+    int sequences;   /* kept samples with at least one trained token */
+    int tokens;      /* their trained tokens */
+    int groups;      /* groups of the step, kept or not */
+    int longest;     /* generation budget (L_max) */
+};
+void batch_denominators(const struct batch *b, int group0, int group1, int budget, struct denominators *d);
+
+#endif

@@ -1,0 +1,70 @@
+/* A stage: one file, one constant row, one line in stages.def. The loop runs the stages of a recipe in the order written.
+ *
+ * To add a reward: write rewards/score/NAME.c with one `const struct stage score_NAME`, add STAGE(score_NAME) to stages.def. That is all.
+ */
+#ifndef STAGE_H
+#define STAGE_H
+#include "../model/base/param.h"
+#include "../model/base/rng.h"
+#include "batch.h"
+
+enum stage_kind { STAGE_SCORE, STAGE_SHAPE, STAGE_SELECT, STAGE_CREDIT, STAGE_ADVANTAGE, STAGE_LOSS, STAGE_REGULAR, STAGE_KINDS };
+extern const char *const stage_kind_names[STAGE_KINDS]; /* "score", "shape" ... the keys of [stages] */
+
+/* What stages hand to each other, for the check of reads before writes. Channels and components are checked by name. */
+enum field { FIELD_COMPONENTS = 1, FIELD_REWARD = 2, FIELD_KEPT = 4, FIELD_TOKEN_REWARD = 8, FIELD_ADVANTAGE = 16, FIELD_STEPS = 32,
+             FIELD_OUTCOME = 64, FIELD_LOGP_OLD = 128, FIELD_TEXT = 256 };
+enum couples { COUPLES_TOKEN, COUPLES_SEQUENCE, COUPLES_GROUP, COUPLES_BATCH };
+
+enum { MAX_METRICS = 48 };
+struct metric { char name[48]; double sum, count; };  /* logged as sum/count, "stage.name" unless a plain name is asked for */
+struct metrics { struct metric metric[MAX_METRICS]; int n; };
+void metric_add(struct metrics *m, const char *name, double sum, double count);
+double metric_value(const struct metrics *m, const char *name, double otherwise); /* sum/count, or `otherwise` when absent or empty */
+
+struct task; /* data/task.h; only score/ looks inside */
+
+/* One call of a stage. Losses and regularisers are called for groups [g0, g1) of a micro-batch, all others for the whole batch;
+ * sums they keep (metrics, *loss) go on sample by sample in order, so they do not depend on the split. */
+struct stage_call {
+    const struct stage *stage;
+    struct batch *b;
+    int g0, g1;
+    const struct value *p;            /* parameters in the order of the stage's rows */
+    const int *channel;               /* batch channel number of each declared channel */
+    const struct denominators *den;   /* loss and regular only */
+    double *loss;                     /* loss and regular add to it, sample by sample */
+    const struct task *task;          /* may be NULL */
+    uint64_t seed, step;              /* for rng_stream(seed, RNG_NOISE, step, prompt key, sample) */
+    struct metrics *metrics;
+};
+
+struct stage {
+    const char *name;        /* as written in a recipe */
+    enum stage_kind kind;
+    const char *sentence;
+    const char *citation;    /* paper, year, equation; "" for plumbing */
+    const char *formula;     /* one line of plain text, what `objective explain=1` prints */
+    const struct param *params;
+    unsigned reads, writes;  /* enum field */
+    const char *channels[6]; /* declared channels, NULL-terminated */
+    unsigned gradients;      /* bit i: writes the gradient of channels[i] */
+    enum couples couples;    /* losses */
+    int zero_on_equal;       /* equal rewards in a group give no policy gradient through this stage */
+    int permutable;          /* permuting the samples of a group permutes the result */
+    const char *why_not;     /* reason when one of the two flags is 0 */
+    int (*run)(struct stage_call *c, struct error *e);
+};
+
+extern const struct stage *const stages[]; /* NULL-terminated, from stages.def */
+const struct stage *stage_find(enum stage_kind kind, const char *name);
+
+/* Helpers that every stage uses; the only place where group statistics are written (stats.c). */
+double stat_mean(const double *x, const unsigned char *kept, int n);                    /* 0 when none is kept */
+double stat_std(const double *x, const unsigned char *kept, int n, int ddof);           /* two passes; exactly 0 for equal values and for fewer than 2 */
+int stat_count(const unsigned char *kept, int n);
+/* d = weight that aggregation `agg` gives to one token of a sample with n trained tokens: see aggregation_choices. */
+extern const char aggregation_choices[]; /* "token_mean|seq_mean_token_mean|seq_mean_token_sum|seq_sum_const" */
+double aggregation_weight(int agg, int n, const struct denominators *d);
+
+#endif
