@@ -65,6 +65,7 @@ struct norm_shape {
     int rows, heads, dim; /* rows x heads vectors of dim; vector h of row t begins at t*stride + h*dim */
     int in_stride, out_stride;
     float eps;
+    int overwrite; /* norm_backward only: write the input gradient instead of adding (query and key norms are not residual) */
 };
 
 struct attention_shape {
@@ -129,7 +130,7 @@ struct ops {
     /* ---- norm: out = (in - mean) * rstd * w + b; RMS: in * rstd * w. stat[rows*heads][2] keeps mean (RMS: 0) and rstd; may
      * be {NULL} in the forward. b {NULL}: none. in == out allowed. ---- */
     void (*norm_forward)(struct device *d, Dev out, Dev stat, Dev in, Dev w, Dev b, const struct norm_shape *s);
-    /* din ADDS (in_stride); dw, db add over blocks of rows (db {NULL} when there is no b); dout has out_stride */
+    /* din ADDS (in_stride) unless s->overwrite; dw, db add over blocks of rows (db {NULL} when there is no b); dout has out_stride */
     void (*norm_backward)(struct device *d, Dev din, Dev dw, Dev db, Dev dout, Dev in, Dev w, Dev stat,
                           const struct norm_shape *s, DevInt block, int blocks);
 

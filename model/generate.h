@@ -25,20 +25,26 @@ struct response {
 };
 
 struct sampler {
-    int slots, max_prompt, max_new, max_support;
-    struct tape tape;      /* forward buffers of one batch: prompts or one token a slot */
-    struct layout layout;
-    Dev kv;                /* layers x store */
-    size_t kv_stride;
-    int kv_store;
-    DevInt token, bits, support, supports;
-    int32_t *host;
+    int slots, prefill, max_prompt, max_new, max_support;
+    struct device *dev;
+    struct tape tape;      /* forward buffers of one batch: prompts, or one token a slot */
+    struct layout layout;  /* its descriptors */
+    Dev kv;                /* [layers] stores: `slots` prompt regions, then one region a slot */
+    size_t kv_stride;      /* reals of one layer's store */
+    int kv_store;          /* tokens of a store */
+    Dev prompt_hidden;     /* [slots][C] hidden state of each prompt's last token: every sample starts from it */
+    DevInt token, bits, support, supports, index; /* [slots], [slots][2], [slots][max_support], [slots], [slots] */
+    struct slot *slot;     /* [slots] */
+    struct prompt_slot *prompt; /* [slots] */
+    int32_t *host;         /* staging */
+    double *host_real;
     struct arena arena;
     long tokens;           /* generated so far, for speed figures */
 };
-size_t sampler_bytes(const struct arch *a, const struct device *d, int slots, int max_prompt, int max_new, int max_support);
-int sampler_create(struct sampler *s, const struct arch *a, struct device *d, int slots, int max_prompt, int max_new,
-                   int max_support, struct error *e);
+/* Plan (s->arena.total + s->tape.arena.total bytes), then allocate. */
+void sampler_plan(struct sampler *s, const struct arch *a, struct device *d, int slots, int max_prompt, int max_new,
+                  int max_support);
+void sampler_commit(struct sampler *s);
 void sampler_free(struct sampler *s);
 /* Answers request q's sample i into out[first sample of q + i], requests in order. Fails when a prompt is longer than max_prompt or
  * prompt + max_new exceeds the context, before anything is sampled. eos < 0: there is none. */

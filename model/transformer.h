@@ -68,6 +68,9 @@ struct model {
     long steps;                             /* optimiser steps taken */
 };
 
+/* Device memory for arena_commit. */
+struct arena_memory device_memory(struct device *d);
+
 /* Weights on a device: zero; then model_init or a checkpoint. trainable: also gradient and moments. */
 int model_create(struct model *m, const struct arch *a, int small_init, struct device *d, int trainable, struct error *e);
 void model_init(struct model *m, uint64_t seed);
@@ -81,60 +84,64 @@ uint64_t model_hash(const struct model *m); /* of all weights, layout-independen
 /* ---- a batch of token chains on the device ---- */
 struct segment { int parent, start, len; }; /* tokens ids[start .. start+len) continue segment parent (-1: position 0) */
 
-/* Host description -> struct rows with descriptors uploaded. Capacities are fixed at creation. */
+/* Host description -> struct rows with descriptors uploaded, and the head entries of the batch. Capacities are fixed at creation. */
+enum { GRADIENT_BLOCK = 256 };
 struct layout {
     struct device *dev;
     int max_rows, max_segments, max_groups, max_entries, max_support;
-    struct rows rows;
-    struct entries entries;       /* head entries of the batch */
-    DevInt entry_row;             /* [R] row whose hidden state predicts the target */
-    DevInt entry_first, entry_order; /* for scatter */
-    DevInt entry_block;           /* blocks of entries, at most 256 entries of one group each */
-    int entry_blocks;
+    int chunk;                    /* most entries whose logits are held at once: head_chunk(arch) */
     int store;                    /* tokens of the key/value store the batch needs */
+    struct rows rows;
+    struct entries entries;
+    DevInt entry_row;             /* [R] row whose hidden state predicts the target */
+    DevInt entry_first, entry_order; /* for scatter: entries of each row */
+    DevInt entry_block;           /* struct span, starts counted within their chunk: at most 256 entries of one group each */
+    int chunks;
+    int *chunk_entry, *chunk_block; /* host [chunks+1]: first entry, first block of each chunk; chunks end where blocks end */
     int32_t *host;                /* staging */
     struct arena arena;
 };
-enum { GRADIENT_BLOCK = 256 };
-
-int layout_create(struct layout *l, struct device *d, int max_rows, int max_segments, int max_groups, int max_entries,
-                  int max_support, struct error *e);
+int head_chunk(int V);
+void layout_create(struct layout *l, struct device *d, int V, int max_rows, int max_segments, int max_groups, int max_entries,
+                   int max_support);
 void layout_free(struct layout *l);
-/* ids[0..T), segments (parents first), group_first[groups+1] = first segment of each group. */
+/* ids[0..T), segments (parents first, rows in order), group_first[groups+1] = first segment of each group. */
 void layout_set(struct layout *l, const int32_t *ids, const struct segment *seg, const int *group_first, int groups);
-/* R entries: row of the hidden state, target id, temperature; sorted by group; group_entry[groups+1]. support [R][max_support]
- * with supports[R], or both NULL. */
+/* R entries: row of the hidden state, target id, temperature; in order of groups: group_entry[groups+1]. support [R][max_support]
+ * with supports[R], or both NULL: all tokens. */
 void layout_entries(struct layout *l, int R, const int32_t *row, const int32_t *target, const double *temperature,
                     const int32_t *support, const int32_t *supports, const int *group_entry, int groups);
 
-/* What a forward pass keeps. layers_kept = arch.layers for training; 1 when nothing is kept (prompts, single tokens, references). */
+/* What a forward pass leaves. keep 1: everything the backward pass needs, for every layer; 0: one layer's buffers, reused
+ * (prompts, single tokens, references). The arithmetic is the same. */
 struct tape {
     struct device *dev;
     struct arch arch;
-    int max_rows, max_entries, layers_kept, chunk; /* chunk: entries whose logits are held at once */
-    Dev x;        /* [layers_kept + 1][T][C] residual stream before each layer, and after the last */
-    Dev norm1, stat1, qkv_raw, qkv, att, att_stat, xmid, norm2, stat2, up, act; /* [layers_kept][T][..] */
-    Dev stat_q, stat_k;
-    Dev normf, statf, branch; /* [T][C] */
+    int max_rows, max_entries, keep, chunk;
+    Dev x;              /* [layers+1 or 1][T][C] residual stream before each layer and after the last */
+    Dev xmid;           /* [layers or 1][T][C] after the attention branch */
+    Dev norm1, stat1, qkv_raw, stat_q, stat_k, qkv, att, att_stat, norm2, stat2, up, act; /* [layers or 1][T][..] */
+    Dev normf, statf, branch;          /* [T][C], [T][2], [T][C] */
     Dev hidden, logits, logp, entropy; /* [R][C], [chunk][V], [R], [R] */
-    Dev kv; int store; /* one layer of key/value store for the batch's own tokens */
-    Dev dx, dnorm, dqkv, dqkv_raw, datt, dup, dact, dhidden, glogp, gentropy; /* only when layers_kept > 1 or trainable */
+    Dev kv;                            /* one layer of key/value store for the batch's own tokens */
+    int store;                         /* its capacity in tokens */
+    Dev dx, dnorm, dqkv, dqkv_raw, datt, dup, dact, dhidden, glogp, gentropy; /* keep only */
     struct arena arena;
 };
-int tape_create(struct tape *t, const struct arch *a, struct device *d, int max_rows, int max_entries, int store, int trainable,
-                struct error *e);
-size_t tape_bytes(const struct arch *a, const struct device *d, int max_rows, int max_entries, int store, int trainable);
+/* Plan the buffers; tape_commit allocates them. tape->arena.total says how much that will be. */
+void tape_plan(struct tape *t, const struct arch *a, struct device *d, int max_rows, int max_entries, int store, int keep);
+void tape_commit(struct tape *t);
 void tape_free(struct tape *t);
 
-/* Forward of the rows in l: keys and values go to kv (layers x store_reals, stride given; stride 0: one layer reused). Leaves the
- * final norm's output in t->normf. */
+/* Forward of the rows. Layer i's keys and values go to kv + i*kv_stride (stride 0: one layer reused, kv == t->kv when training), a
+ * store of kv_store tokens. Leaves the final norm's output in t->normf. */
 void model_forward(const struct model *m, struct tape *t, const struct rows *r, Dev kv, size_t kv_stride, int kv_store);
-/* Log-probability and entropy of l's entries into logp[R], entropy[R] (host, either may be NULL). After model_forward. */
+/* Log-probability and entropy of l's entries into logp[R], entropy[R] (host; either may be NULL). After model_forward. */
 void model_head(const struct model *m, struct tape *t, const struct layout *l, double *logp, double *entropy);
-/* Logits of entries' rows, plain [R][V] on the host: tools and tests only. */
+/* Logits of the entries' rows, plain [R][V] on the host: tools and tests only. After model_forward. */
 void model_logits(const struct model *m, struct tape *t, const struct layout *l, double *logits);
-/* Gradients of everything from d loss / d logp and d loss / d entropy of the entries (host [R]; gentropy may be NULL). Adds into
- * m->grad. Needs the tape of the forward pass of the same layout, layers_kept == layers. */
+/* Gradients of everything from d loss / d logp and d loss / d entropy of the entries (host [R]; gentropy may be NULL: 0). Adds into
+ * m->grad. After model_forward and model_head of the same layout, keep 1. */
 void model_backward(struct model *m, struct tape *t, const struct layout *l, const double *glogp, const double *gentropy);
 
 /* ---- optimiser ---- */

@@ -1,0 +1,127 @@
+/* Counted host memory and growing text. Not a pool and not a collector: what is allocated is freed by its owner. */
+#include "mem.h"
+#include "error.h"
+#include <limits.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { ALIGNMENT = 64 };
+
+/* The only mutable statics of the program: they observe allocations and influence no result. */
+static atomic_long allocations;
+static atomic_long fail_at; /* absolute number of the allocation that fails; 0 is off */
+
+void *mem_alloc(size_t count, size_t size)
+{
+    if (size && count > (SIZE_MAX - ALIGNMENT) / size)
+        die("out of memory: %zu elements of %zu bytes were asked for", count, size);
+    size_t bytes = (count * size + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    if (bytes == 0)
+        bytes = ALIGNMENT;
+    long number = atomic_fetch_add(&allocations, 1) + 1;
+    void *p = number == atomic_load(&fail_at) ? NULL : aligned_alloc(ALIGNMENT, bytes);
+    if (!p)
+        die("out of memory: %zu bytes were asked for", bytes);
+    memset(p, 0, bytes);
+    return p;
+}
+
+void *mem_resize(void *p, size_t old_bytes, size_t new_bytes)
+{
+    void *q = mem_alloc(new_bytes, 1);
+    size_t kept = old_bytes < new_bytes ? old_bytes : new_bytes;
+    if (kept)
+        memcpy(q, p, kept);
+    free(p);
+    return q;
+}
+
+void mem_free(void *p)
+{
+    free(p);
+}
+
+char *mem_strdup(const char *s)
+{
+    size_t bytes = strlen(s) + 1;
+    return memcpy(mem_alloc(bytes, 1), s, bytes);
+}
+
+void mem_grow(void *p_to_pointer, int *cap, int need, size_t size)
+{
+    if (need < 0)
+        die("an array was asked to hold %d elements", need);
+    if (need <= *cap)
+        return;
+    int wanted = *cap > INT_MAX / 2 ? INT_MAX : 2 * *cap;
+    if (wanted < need)
+        wanted = need;
+    if (wanted < 16)
+        wanted = 16;
+    if ((size_t)wanted > SIZE_MAX / size)
+        die("out of memory: %d elements of %zu bytes were asked for", wanted, size);
+    void *p;
+    memcpy(&p, p_to_pointer, sizeof p); /* the caller's pointer has another type: copied, not aliased */
+    p = mem_resize(p, (size_t)*cap * size, (size_t)wanted * size);
+    memcpy(p_to_pointer, &p, sizeof p);
+    *cap = wanted;
+}
+
+long mem_count(void)
+{
+    return atomic_load(&allocations);
+}
+
+void mem_fail_at(long n)
+{
+    atomic_store(&fail_at, n > 0 ? atomic_load(&allocations) + n : 0);
+}
+
+static void text_room(struct text *t, size_t more)
+{
+    if (more > (size_t)(INT_MAX - 1 - t->len))
+        die("a text grew beyond %d bytes", INT_MAX);
+    mem_grow(&t->s, &t->cap, t->len + (int)more + 1, 1);
+}
+
+void text_add(struct text *t, const char *s, int len)
+{
+    size_t n = len < 0 ? strlen(s) : (size_t)len;
+    text_room(t, n);
+    if (n)
+        memcpy(t->s + t->len, s, n);
+    t->len += (int)n;
+    t->s[t->len] = 0;
+}
+
+void text_addf(struct text *t, const char *format, ...)
+{
+    va_list args, again;
+    va_start(args, format);
+    va_copy(again, args);
+    int n = vsnprintf(NULL, 0, format, args);
+    if (n < 0)
+        die("the format \"%s\" cannot be printed", format);
+    text_room(t, (size_t)n);
+    vsnprintf(t->s + t->len, (size_t)n + 1, format, again);
+    t->len += n;
+    va_end(again);
+    va_end(args);
+}
+
+void text_clear(struct text *t)
+{
+    t->len = 0;
+    if (t->s)
+        t->s[0] = 0;
+}
+
+void text_free(struct text *t)
+{
+    mem_free(t->s);
+    *t = (struct text){0};
+}

@@ -1,0 +1,344 @@
+/* Continuous batching: admit samples into free slots (prefilling their prompt once), run one token a slot, sample, retire. */
+#include "generate.h"
+#include "base/mem.h"
+#include <string.h>
+
+struct slot {
+    int request, sample, out; /* request -1: free; out: index of the response */
+    int prompt;               /* its prompt slot */
+    int started;              /* has its first token: continues through the forward pass */
+};
+struct prompt_slot {
+    int request; /* -1: free */
+    int left;    /* samples of it not finished yet */
+};
+
+static int round_up(int n, int to)
+{
+    return (n + to - 1) / to * to;
+}
+
+enum { PREFILL_ROWS = 512 };
+
+void sampler_plan(struct sampler *s, const struct arch *a, struct device *d, int slots, int max_prompt, int max_new,
+                  int max_support)
+{
+    memset(s, 0, sizeof *s);
+    s->dev = d;
+    s->slots = slots;
+    s->max_prompt = max_prompt;
+    s->max_new = max_new;
+    s->max_support = max_support;
+    s->prefill = max_prompt > PREFILL_ROWS ? max_prompt : PREFILL_ROWS;
+    int rows = s->prefill > slots ? s->prefill : slots;
+    s->kv_store = slots * (round_up(max_prompt, KV_ALIGN) + round_up(max_new, KV_ALIGN));
+    struct attention_shape attention = {a->H, a->G, a->D, 1, s->kv_store};
+    s->kv_stride = d->ops->store_reals(&attention);
+    tape_plan(&s->tape, a, d, rows, slots, 0, 0);
+    size_t real = d->ops->real_bytes, n = (size_t)slots;
+    arena_want(&s->arena, "key/value cache", (size_t)a->layers * s->kv_stride * real);
+    arena_want(&s->arena, "hidden states of prompts", n * a->C * real);
+    arena_want(&s->arena, "sampled tokens", n * 4);
+    arena_want(&s->arena, "random bits", n * 8);
+    arena_want(&s->arena, "sampled supports", n * max_support * 4);
+    arena_want(&s->arena, "sampled support sizes", n * 4);
+    arena_want(&s->arena, "slot index", n * 4);
+}
+
+void sampler_commit(struct sampler *s)
+{
+    struct arena_memory memory = device_memory(s->dev);
+    int n = s->slots, rows = s->tape.max_rows;
+    arena_commit(&s->arena, &memory);
+    s->kv.p = arena_at(&s->arena, 0);
+    s->prompt_hidden.p = arena_at(&s->arena, 1);
+    s->token.p = arena_at(&s->arena, 2);
+    s->bits.p = arena_at(&s->arena, 3);
+    s->support.p = s->max_support ? arena_at(&s->arena, 4) : NULL;
+    s->supports.p = s->max_support ? arena_at(&s->arena, 5) : NULL;
+    s->index.p = arena_at(&s->arena, 6);
+    tape_commit(&s->tape);
+    layout_create(&s->layout, s->dev, s->tape.arch.V, rows, 2 * n, n, n, 0);
+    s->slot = mem_alloc((size_t)n, sizeof *s->slot);
+    s->prompt = mem_alloc((size_t)n, sizeof *s->prompt);
+    s->host = mem_alloc(2 * (size_t)rows + (size_t)n * (16 + s->max_support), sizeof *s->host);
+    s->host_real = mem_alloc(2 * (size_t)n, sizeof *s->host_real);
+    /* regions never change: prompt slots first, then slots; a slot's parent and position are set when a sample moves in */
+}
+
+void sampler_free(struct sampler *s)
+{
+    arena_free(&s->arena);
+    tape_free(&s->tape);
+    layout_free(&s->layout);
+    mem_free(s->slot);
+    mem_free(s->prompt);
+    mem_free(s->host);
+    mem_free(s->host_real);
+    memset(s, 0, sizeof *s);
+}
+
+/* One call's work: what is asked and how far it got. */
+struct work {
+    const struct request *q;
+    int requests;
+    const struct sampling *how;
+    uint64_t seed;
+    enum rng_purpose purpose;
+    int eos;
+    struct response *out;
+    int next_request, next_sample, next_out; /* the next sample to admit */
+};
+
+static void upload_regions(struct sampler *s, const struct work *w)
+{
+    struct region *region = (struct region *)s->host;
+    int n = s->slots, prompt_cap = round_up(s->max_prompt, KV_ALIGN), new_cap = round_up(s->max_new, KV_ALIGN);
+    for (int i = 0; i < n; i++) {
+        const struct slot *slot = &s->slot[i];
+        int used = slot->request >= 0;
+        region[i] = (struct region){-1, i * prompt_cap, prompt_cap, 0};
+        region[n + i] = (struct region){used ? slot->prompt : -1, n * prompt_cap + i * new_cap, new_cap,
+                                        used ? w->q[slot->request].prompt_len : 0};
+    }
+    s->dev->ops->upload_int(s->dev, s->layout.rows.region, (int32_t *)region, 8 * (size_t)n);
+}
+
+/* Descriptors of `runs` runs laid out in rows one after the other. id and position [rows] stand in the staging memory after the runs. */
+static void upload_rows(struct sampler *s, const struct run *run, int runs, const int32_t *id, const int32_t *position,
+                        int rows)
+{
+    struct rows *r = &s->layout.rows;
+    const struct ops *op = s->dev->ops;
+    op->upload_int(s->dev, r->run, (const int32_t *)run, 4 * (size_t)runs);
+    op->upload_int(s->dev, r->id, id, (size_t)rows);
+    op->upload_int(s->dev, r->position, position, (size_t)rows);
+    r->count = rows;
+    r->runs = runs;
+    r->regions = 2 * s->slots;
+    r->groups = r->blocks = 0;
+}
+
+/* Forward of the prompts in `which` (prompt slots), all at once; keeps the hidden state of each one's last token. */
+static void prefill(struct sampler *s, const struct model *m, const struct work *w, const int *which, int n, int rows)
+{
+    const struct ops *op = s->dev->ops;
+    struct run *run = (struct run *)s->host;
+    int32_t *id = s->host + 4 * n, *position = id + rows, *last = position + rows, at = 0;
+    for (int i = 0; i < n; i++) {
+        const struct request *q = &w->q[s->prompt[which[i]].request];
+        run[i] = (struct run){which[i], at, q->prompt_len, 0};
+        for (int t = 0; t < q->prompt_len; t++) {
+            id[at + t] = q->prompt[t];
+            position[at + t] = t;
+        }
+        at += q->prompt_len;
+        last[i] = at - 1;
+    }
+    upload_rows(s, run, n, id, position, rows);
+    model_forward(m, &s->tape, &s->layout.rows, s->kv, s->kv_stride, s->kv_store);
+    for (int i = 0; i < n; i++) {
+        op->upload_int(s->dev, s->index, &last[i], 1);
+        op->gather(s->dev, dev_at(s->dev, s->prompt_hidden, (size_t)which[i] * m->arch.C), s->tape.normf, s->index, 1,
+                   m->arch.C);
+    }
+}
+
+static int free_prompt_slot(const struct sampler *s)
+{
+    int i = 0;
+    while (s->prompt[i].request >= 0)
+        i++;
+    return i; /* there is one: every prompt in use has a sample in one of the slots, and one slot is free */
+}
+
+/* Fill free slots with the next samples, prefilling new prompts in batches. Returns whether anything was admitted. */
+static void admit(struct sampler *s, const struct model *m, struct work *w)
+{
+    int fresh[s->slots], n = 0, rows = 0, admitted = 0;
+    for (int i = 0; i < s->slots && w->next_request < w->requests; i++) {
+        struct slot *slot = &s->slot[i];
+        if (slot->request >= 0)
+            continue;
+        const struct request *q = &w->q[w->next_request];
+        int p = 0;
+        while (p < s->slots && s->prompt[p].request != w->next_request)
+            p++;
+        if (p == s->slots) {
+            if (rows + q->prompt_len > s->prefill)
+                break; /* the rest is admitted in the next round */
+            p = free_prompt_slot(s);
+            s->prompt[p].request = w->next_request;
+            s->prompt[p].left = q->samples;
+            fresh[n++] = p;
+            rows += q->prompt_len;
+        }
+        *slot = (struct slot){w->next_request, w->next_sample, w->next_out++, p, 0};
+        w->out[slot->out].len = w->out[slot->out].truncated = 0;
+        admitted = 1;
+        if (++w->next_sample == q->samples) {
+            w->next_sample = 0;
+            do
+                w->next_request++;
+            while (w->next_request < w->requests && w->q[w->next_request].samples == 0);
+        }
+    }
+    if (admitted)
+        upload_regions(s, w);
+    if (n)
+        prefill(s, m, w, fresh, n, rows);
+}
+
+/* Forward of the last token of every running slot; which[] lists the slots whose next token is to be drawn, running ones first, and
+ * s->tape.hidden gets their hidden states in that order. Returns how many. */
+static int forward_slots(struct sampler *s, const struct model *m, const struct work *w, int *which)
+{
+    const struct ops *op = s->dev->ops;
+    int n = s->slots, running = 0, fresh = 0, C = m->arch.C;
+    struct run *run = (struct run *)s->host;
+    int32_t *id = s->host + 4 * n, *position = id + n, *index = position + n;
+    for (int i = 0; i < n; i++) {
+        const struct slot *slot = &s->slot[i];
+        if (slot->request < 0 || !slot->started)
+            continue;
+        const struct response *o = &w->out[slot->out];
+        int pos = w->q[slot->request].prompt_len + o->len - 1;
+        run[running] = (struct run){n + i, running, 1, pos};
+        id[running] = o->ids[o->len - 1];
+        position[running] = pos;
+        which[running++] = i;
+    }
+    for (int i = 0; i < n; i++)
+        if (s->slot[i].request >= 0 && !s->slot[i].started) {
+            index[fresh] = s->slot[i].prompt;
+            which[running + fresh++] = i;
+        }
+    if (running) {
+        upload_rows(s, run, running, id, position, running);
+        model_forward(m, &s->tape, &s->layout.rows, s->kv, s->kv_stride, s->kv_store);
+        op->copy(s->dev, s->tape.hidden, s->tape.normf, (size_t)running * C);
+    }
+    if (fresh) {
+        op->upload_int(s->dev, s->index, index, (size_t)fresh);
+        op->gather(s->dev, dev_at(s->dev, s->tape.hidden, (size_t)running * C), s->prompt_hidden, s->index, fresh, C);
+    }
+    return running + fresh;
+}
+
+/* Draw the next token of the listed slots, a chunk of logits at a time. Results land on the device, [slots] each. */
+static void draw(struct sampler *s, const struct model *m, const struct work *w, const int *which, int n)
+{
+    const struct ops *op = s->dev->ops;
+    struct device *d = s->dev;
+    int32_t *bits = s->host;
+    for (int i = 0; i < n; i++) {
+        const struct slot *slot = &s->slot[which[i]];
+        const struct request *q = &w->q[slot->request];
+        struct rng r = rng_stream(w->seed, w->purpose, q->step, q->key, q->sample0 + (uint32_t)slot->sample);
+        uint64_t x = rng_bits(r, (uint64_t)w->out[slot->out].len);
+        bits[2 * i] = (int32_t)(uint32_t)x;
+        bits[2 * i + 1] = (int32_t)(uint32_t)(x >> 32);
+    }
+    op->upload_int(d, s->bits, bits, 2 * (size_t)n);
+    Dev head = dev_at(d, m->param, m->tensor[m->head].offset);
+    for (int at = 0; at < n; at += s->tape.chunk) {
+        int len = n - at < s->tape.chunk ? n - at : s->tape.chunk;
+        size_t off = (size_t)at;
+        DevInt support = s->support, supports = s->supports;
+        if (s->max_support) {
+            support = dev_int_at(s->support, off * s->max_support);
+            supports = dev_int_at(s->supports, off);
+        }
+        op->linear_forward(d, s->tape.logits, dev_at(d, s->tape.hidden, off * m->arch.C), head, (Dev){NULL}, len,
+                           m->arch.V, m->arch.C);
+        op->sample(d, dev_int_at(s->token, off), dev_at(d, s->tape.logp, off), dev_at(d, s->tape.entropy, off), support,
+                   supports, s->tape.logits, dev_int_at(s->bits, 2 * off), len, m->arch.V, w->how);
+    }
+}
+
+static void retire(struct sampler *s, struct slot *slot)
+{
+    if (--s->prompt[slot->prompt].left == 0)
+        s->prompt[slot->prompt].request = -1;
+    slot->request = -1;
+}
+
+/* Copy the drawn tokens to their responses; end those that are complete. */
+static void collect(struct sampler *s, const struct work *w, const int *which, int n)
+{
+    const struct ops *op = s->dev->ops;
+    struct device *d = s->dev;
+    int S = s->max_support;
+    int32_t *token = s->host, *supports = token + s->slots, *support = supports + s->slots;
+    double *logp = s->host_real, *entropy = logp + s->slots;
+    op->download_int(d, token, s->token, (size_t)n);
+    op->download(d, logp, s->tape.logp, (size_t)n);
+    op->download(d, entropy, s->tape.entropy, (size_t)n);
+    if (S) {
+        op->download_int(d, supports, s->supports, (size_t)n);
+        op->download_int(d, support, s->support, (size_t)n * S);
+    }
+    for (int i = 0; i < n; i++) {
+        struct slot *slot = &s->slot[which[i]];
+        struct response *o = &w->out[slot->out];
+        o->ids[o->len] = token[i];
+        o->logp[o->len] = logp[i];
+        o->entropy[o->len] = entropy[i];
+        if (o->supports) {
+            o->supports[o->len] = S ? supports[i] : 0;
+            if (S)
+                memcpy(o->support + (size_t)o->len * S, support + (size_t)i * S, (size_t)S * sizeof *support);
+        }
+        o->len++;
+        slot->started = 1;
+        int ended = token[i] == w->eos, full = o->len == w->q[slot->request].max_new;
+        o->truncated = full && !ended;
+        if (ended || full)
+            retire(s, slot);
+    }
+    s->tokens += n;
+}
+
+static int check_requests(const struct sampler *s, const struct model *m, const struct request *q, int requests,
+                          struct error *e)
+{
+    for (int i = 0; i < requests; i++) {
+        if (q[i].prompt_len < 1)
+            return fail(e, "prompt %d is empty; a model needs at least one token to start from", i);
+        if (q[i].prompt_len > s->max_prompt)
+            return fail(e, "prompt %d has %d tokens, more than the %d planned for", i, q[i].prompt_len, s->max_prompt);
+        if (q[i].max_new < 1 || q[i].max_new > s->max_new)
+            return fail(e, "%d new tokens asked for; between 1 and %d are possible", q[i].max_new, s->max_new);
+        if (q[i].prompt_len + q[i].max_new > m->arch.context)
+            return fail(e, "prompt %d of %d tokens and %d new ones exceed the context of %d; lower rollout.max_new", i,
+                        q[i].prompt_len, q[i].max_new, m->arch.context);
+        for (int t = 0; t < q[i].prompt_len; t++)
+            if (q[i].prompt[t] < 0 || q[i].prompt[t] >= m->arch.V)
+                return fail(e, "token id %d of prompt %d is outside the model's vocabulary of %d", q[i].prompt[t], i,
+                            m->arch.V);
+    }
+    return 0;
+}
+
+int sampler_run(struct sampler *s, const struct model *m, const struct request *q, int requests,
+                const struct sampling *how, uint64_t seed, enum rng_purpose purpose, int eos, struct response *out,
+                struct error *e)
+{
+    if (check_requests(s, m, q, requests, e))
+        return -1;
+    struct work w = {q, requests, how, seed, purpose, eos, out, 0, 0, 0};
+    for (int i = 0; i < s->slots; i++)
+        s->slot[i].request = s->prompt[i].request = -1;
+    while (w.next_request < requests && q[w.next_request].samples == 0)
+        w.next_request++;
+    int which[s->slots], n;
+    do {
+        admit(s, m, &w);
+        n = forward_slots(s, m, &w, which);
+        if (n) {
+            draw(s, m, &w, which, n);
+            collect(s, &w, which, n);
+        }
+    } while (n);
+    return 0;
+}

@@ -1,0 +1,249 @@
+/* A model's weights on a device: the list of tensors, one buffer for all of them, initialisation, reading and writing. */
+#include "base/mem.h"
+#include "base/rng.h"
+#include "transformer.h"
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+/* ---- device memory as an arena ---- */
+
+static void *device_alloc(void *context, size_t bytes)
+{
+    struct device *d = context;
+    return d->ops->alloc(d, bytes);
+}
+static void device_release(void *context, void *p)
+{
+    struct device *d = context;
+    d->ops->release(d, p);
+}
+static void device_write(void *context, void *to, const void *from, size_t bytes)
+{
+    struct device *d = context;
+    d->ops->upload_int(d, (DevInt){to}, from, bytes / sizeof(int32_t));
+}
+static void device_read(void *context, void *to, const void *from, size_t bytes)
+{
+    struct device *d = context;
+    d->ops->download_int(d, to, (DevInt){(int32_t *)(uintptr_t)from}, bytes / sizeof(int32_t));
+}
+
+struct arena_memory device_memory(struct device *d)
+{
+    struct arena_memory m = {device_alloc, device_release, device_write, device_read, d};
+    return m;
+}
+
+/* ---- the list of tensors ---- */
+
+static int add_tensor(struct model *m, enum tensor_kind kind, int N, int K, double std, double fill, const char *format,
+                      int layer)
+{
+    struct tensor *t = &m->tensor[m->tensors];
+    snprintf(t->name, sizeof t->name, format, layer);
+    t->kind = kind;
+    t->N = N;
+    t->K = K;
+    t->std = std;
+    t->fill = fill;
+    t->decay = kind != TENSOR_VECTOR;
+    t->offset = m->reals;
+    t->reals = kind == TENSOR_TABLE ? (size_t)N * K : m->dev->ops->weight_reals(N, K);
+    m->reals += (t->reals + 15) / 16 * 16; /* keeps every tensor aligned for vector loads */
+    return m->tensors++;
+}
+
+static int add_vector(struct model *m, int present, int N, double fill, const char *format, int layer)
+{
+    return present ? add_tensor(m, TENSOR_VECTOR, N, 1, 0, fill, format, layer) : -1;
+}
+
+/* Initial standard deviations. GPT-2 (Radford et al. 2019): 0.02, positions 0.01, residual outputs over sqrt(2 layers). Small models
+ * do not learn with that (their fan-in is small, so signals vanish): 0.8/sqrt(fan-in) there, embeddings 0.1. */
+static double init_std(const struct arch *a, int small, int fan_in, int residual)
+{
+    double std = small ? 0.8 / sqrt(fan_in) : 0.02;
+    return residual ? std / sqrt(2.0 * a->layers) : std;
+}
+
+static void add_layer(struct model *m, int i, int small)
+{
+    const struct arch *a = &m->arch;
+    int *l = m->layer[i], layer_norm = a->norm == NORM_LAYER, Q = a->H * a->D, QKV = (a->H + 2 * a->G) * a->D;
+    int up = a->mlp == MLP_SWIGLU ? 2 * a->F : a->F;
+    l[LAYER_NORM1_W] = add_vector(m, 1, a->C, 1, "h.%d.norm1.w", i);
+    l[LAYER_NORM1_B] = add_vector(m, layer_norm, a->C, 0, "h.%d.norm1.b", i);
+    l[LAYER_QKV_W] = add_tensor(m, TENSOR_MATRIX, QKV, a->C, init_std(a, small, a->C, 0), 0, "h.%d.qkv.w", i);
+    l[LAYER_QKV_B] = add_vector(m, a->qkv_bias, QKV, 0, "h.%d.qkv.b", i);
+    l[LAYER_QNORM_W] = add_vector(m, a->qk_norm, a->D, 1, "h.%d.qnorm.w", i);
+    l[LAYER_KNORM_W] = add_vector(m, a->qk_norm, a->D, 1, "h.%d.knorm.w", i);
+    l[LAYER_OUT_W] = add_tensor(m, TENSOR_MATRIX, a->C, Q, init_std(a, small, Q, 1), 0, "h.%d.out.w", i);
+    l[LAYER_OUT_B] = add_vector(m, a->out_bias, a->C, 0, "h.%d.out.b", i);
+    l[LAYER_NORM2_W] = add_vector(m, 1, a->C, 1, "h.%d.norm2.w", i);
+    l[LAYER_NORM2_B] = add_vector(m, layer_norm, a->C, 0, "h.%d.norm2.b", i);
+    l[LAYER_UP_W] = add_tensor(m, TENSOR_MATRIX, up, a->C, init_std(a, small, a->C, 0), 0, "h.%d.up.w", i);
+    l[LAYER_UP_B] = add_vector(m, a->mlp_bias, up, 0, "h.%d.up.b", i);
+    l[LAYER_DOWN_W] = add_tensor(m, TENSOR_MATRIX, a->C, a->F, init_std(a, small, a->F, 1), 0, "h.%d.down.w", i);
+    l[LAYER_DOWN_B] = add_vector(m, a->mlp_bias, a->C, 0, "h.%d.down.b", i);
+}
+
+static void list_tensors(struct model *m, int small)
+{
+    const struct arch *a = &m->arch;
+    m->tensor = mem_alloc((size_t)a->layers * LAYER_TENSORS + 5, sizeof *m->tensor);
+    m->layer = mem_alloc((size_t)a->layers, sizeof *m->layer);
+    m->wpe = m->normf_b = -1;
+    m->wte = add_tensor(m, TENSOR_MATRIX, a->V, a->C, small ? 0.1 : 0.02, 0, "wte", 0);
+    if (a->position == POSITION_LEARNED)
+        m->wpe = add_tensor(m, TENSOR_TABLE, a->context, a->C, small ? 0.1 : 0.01, 0, "wpe", 0);
+    for (int i = 0; i < a->layers; i++)
+        add_layer(m, i, small);
+    m->normf_w = add_vector(m, 1, a->C, 1, "normf.w", 0);
+    m->normf_b = add_vector(m, a->norm == NORM_LAYER, a->C, 0, "normf.b", 0);
+    m->head = a->tied ? m->wte : add_tensor(m, TENSOR_MATRIX, a->V, a->C, init_std(a, small, a->C, 0), 0, "head", 0);
+}
+
+/* ---- rotary table: cosine and sine of position * theta^(-2i/D), in double, for every position of the context ---- */
+
+/* Frequency of pair i after the scaling that long-context checkpoints ask for. llama3: wavelengths above original/low are divided by
+ * the factor, those below original/high stay, linear in between (Llama 3.1 model card; Hugging Face rope_type "llama3"). */
+static double rotary_frequency(const struct arch *a, int i)
+{
+    double f = pow(a->rope_theta, -2.0 * i / a->D);
+    if (a->rope_scaling.kind == 1)
+        return f / a->rope_scaling.factor;
+    if (a->rope_scaling.kind == 2) {
+        double turns = a->rope_scaling.original * f / (2 * M_PI); /* full turns within the original context */
+        if (turns < a->rope_scaling.low)
+            return f / a->rope_scaling.factor;
+        if (turns <= a->rope_scaling.high) {
+            double s = (turns - a->rope_scaling.low) / (a->rope_scaling.high - a->rope_scaling.low);
+            return (1 - s) * f / a->rope_scaling.factor + s * f;
+        }
+    }
+    return f;
+}
+
+static void fill_rotary_table(struct model *m)
+{
+    const struct arch *a = &m->arch;
+    double *row = mem_alloc((size_t)a->D, sizeof *row);
+    for (int t = 0; t < a->context; t++) {
+        for (int i = 0; i < a->D / 2; i++) {
+            double angle = t * rotary_frequency(a, i);
+            row[2 * i] = cos(angle);
+            row[2 * i + 1] = sin(angle);
+        }
+        m->dev->ops->upload(m->dev, dev_at(m->dev, m->rope, (size_t)t * a->D), row, (size_t)a->D);
+    }
+    mem_free(row);
+}
+
+/* ---- life ---- */
+
+int model_create(struct model *m, const struct arch *a, int small_init, struct device *d, int trainable,
+                 struct error *e)
+{
+    memset(m, 0, sizeof *m);
+    if (arch_check(a, e))
+        return -1;
+    m->arch = *a;
+    m->dev = d;
+    list_tensors(m, small_init);
+    size_t bytes = m->reals * d->ops->real_bytes, wte = m->tensor[m->wte].reals * d->ops->real_bytes;
+    int rotary = a->position == POSITION_ROTARY, lookup = trainable && a->tied;
+    int param = arena_want(&m->arena, "weights", bytes);
+    int grad = trainable ? arena_want(&m->arena, "gradient", bytes) : 0;
+    int moment1 = trainable ? arena_want(&m->arena, "first moments", bytes) : 0;
+    int moment2 = trainable ? arena_want(&m->arena, "second moments", bytes) : 0;
+    int look = lookup ? arena_want(&m->arena, "gradient of the embedding's lookups", wte) : 0;
+    int rope = rotary ? arena_want(&m->arena, "rotary table", (size_t)a->context * a->D * d->ops->real_bytes) : 0;
+    struct arena_memory memory = device_memory(d);
+    arena_commit(&m->arena, &memory);
+    m->param.p = arena_at(&m->arena, param);
+    if (trainable) {
+        m->grad.p = arena_at(&m->arena, grad);
+        m->moment1.p = arena_at(&m->arena, moment1);
+        m->moment2.p = arena_at(&m->arena, moment2);
+        m->grad_lookup.p = lookup ? arena_at(&m->arena, look) : dev_at(d, m->grad, m->tensor[m->wte].offset).p;
+    }
+    if (rotary) {
+        m->rope.p = arena_at(&m->arena, rope);
+        fill_rotary_table(m);
+    }
+    return 0;
+}
+
+void model_free(struct model *m)
+{
+    arena_free(&m->arena);
+    mem_free(m->tensor);
+    mem_free(m->layer);
+    memset(m, 0, sizeof *m);
+}
+
+void model_init(struct model *m, uint64_t seed)
+{
+    for (int i = 0; i < m->tensors; i++) {
+        const struct tensor *t = &m->tensor[i];
+        struct rng r = rng_stream(seed, RNG_INIT, 0, (uint64_t)i, 0);
+        double *row = mem_alloc((size_t)t->K, sizeof *row);
+        for (int n = 0; n < t->N; n++) {
+            for (int k = 0; k < t->K; k++)
+                row[k] = t->std > 0 ? t->std * rng_normal(r, (uint64_t)n * t->K + k) : t->fill;
+            model_write(m, i, 0, n, 1, row);
+        }
+        mem_free(row);
+    }
+}
+
+void model_copy(struct model *to, const struct model *from)
+{
+    if (to->reals != from->reals)
+        die("copying weights between models of different shape");
+    to->dev->ops->copy(to->dev, to->param, from->param, from->reals);
+}
+
+static Dev buffer_of(const struct model *m, int tensor, int which)
+{
+    const Dev buffer[] = {m->param, m->grad, m->moment1, m->moment2};
+    return dev_at(m->dev, buffer[which], m->tensor[tensor].offset);
+}
+
+void model_read(const struct model *m, int tensor, int which, int row, int rows, double *to)
+{
+    const struct tensor *t = &m->tensor[tensor];
+    struct device *d = m->dev;
+    Dev from = buffer_of(m, tensor, which);
+    if (t->kind == TENSOR_TABLE)
+        d->ops->download(d, to, dev_at(d, from, (size_t)row * t->K), (size_t)rows * t->K);
+    else
+        d->ops->unpack(d, to, from, row, rows, t->N, t->K);
+}
+
+void model_write(struct model *m, int tensor, int which, int row, int rows, const double *from)
+{
+    const struct tensor *t = &m->tensor[tensor];
+    struct device *d = m->dev;
+    Dev to = buffer_of(m, tensor, which);
+    if (t->kind == TENSOR_TABLE)
+        d->ops->upload(d, dev_at(d, to, (size_t)row * t->K), from, (size_t)rows * t->K);
+    else
+        d->ops->pack(d, to, from, row, rows, t->N, t->K);
+}
+
+uint64_t model_hash(const struct model *m)
+{
+    uint64_t hash = 0;
+    for (int i = 0; i < m->tensors; i++) {
+        const struct tensor *t = &m->tensor[i];
+        double *row = mem_alloc((size_t)t->K, sizeof *row);
+        for (int n = 0; n < t->N; n++) {
+            model_read(m, i, 0, n, 1, row);
+            hash = hash_bytes(row, (int)((size_t)t->K * sizeof *row), hash);
+        }
+        mem_free(row);
+    }
+    return hash;
+}

@@ -1,0 +1,40 @@
+/* The optimiser step: global-norm clipping and AdamW (Loshchilov, Hutter 2019), over all tensors of a model. */
+#include "transformer.h"
+#include <math.h>
+
+void model_zero_grad(struct model *m)
+{
+    m->dev->ops->zero(m->dev, m->grad, m->reals);
+    if (m->arch.tied)
+        m->dev->ops->zero(m->dev, m->grad_lookup, m->tensor[m->wte].reals);
+}
+
+double model_grad_norm(struct model *m)
+{
+    struct device *d = m->dev;
+    const struct tensor *wte = &m->tensor[m->wte];
+    if (m->arch.tied)
+        d->ops->add(d, dev_at(d, m->grad, wte->offset), m->grad_lookup, wte->reals);
+    return sqrt(d->ops->sum_squares(d, m->grad, m->reals));
+}
+
+void model_step(struct model *m, const struct optimiser *o, double grad_norm)
+{
+    struct device *d = m->dev;
+    m->steps++;
+    double scale = o->clip > 0 && grad_norm > o->clip ? o->clip / grad_norm : 1;
+    struct adamw step = {(float)o->lr,
+                         (float)o->beta1,
+                         (float)o->beta2,
+                         (float)o->eps,
+                         0,
+                         (float)(1 - pow(o->beta1, (double)m->steps)),
+                         (float)(1 - pow(o->beta2, (double)m->steps)),
+                         (float)scale};
+    for (int i = 0; i < m->tensors; i++) {
+        const struct tensor *t = &m->tensor[i];
+        step.weight_decay = t->decay ? (float)o->weight_decay : 0;
+        d->ops->adamw(d, dev_at(d, m->param, t->offset), dev_at(d, m->grad, t->offset),
+                      dev_at(d, m->moment1, t->offset), dev_at(d, m->moment2, t->offset), t->reals, &step);
+    }
+}

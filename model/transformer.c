@@ -1,0 +1,428 @@
+/* The transformer, forward and backward, written once over the rows of backend.h: GPT-2 and the Llama family differ in data only.
+ *
+ * One layer:   x -> norm1 -> qkv (-> norms of q and k) (-> rotary) -> attention -> out, added to x        (xmid)
+ *           xmid -> norm2 -> up -> gelu or silu gate -> down, added to xmid                                (next x)
+ * Training, prompts and single tokens run the same functions; only what they keep differs.
+ */
+#include "transformer.h"
+#include "base/mem.h"
+#include <stdio.h>
+#include <string.h>
+
+/* ---- buffers ---- */
+
+struct sizes { /* reals of one row in each buffer */
+    size_t C, Q, QKV, up, F;
+};
+static struct sizes row_sizes(const struct arch *a)
+{
+    struct sizes s = {(size_t)a->C, (size_t)a->H * a->D, (size_t)(a->H + 2 * a->G) * a->D,
+                      (size_t)a->F * (a->mlp == MLP_SWIGLU ? 2 : 1), (size_t)a->F};
+    return s;
+}
+
+static struct attention_shape attention_of(const struct arch *a, int store)
+{
+    struct attention_shape s = {a->H, a->G, a->D, (float)(1.0 / __builtin_sqrt((double)a->D)), store};
+    return s;
+}
+
+enum { MAX_TAPE = 40 };
+struct tape_part {
+    Dev *to;
+    const char *name;
+    size_t reals;
+};
+
+/* Every buffer of the tape with its size; one list for planning and for handing out pointers. */
+static int tape_parts(struct tape *t, struct tape_part *part)
+{
+    const struct arch *a = &t->arch;
+    struct sizes s = row_sizes(a);
+    struct attention_shape attention = attention_of(a, t->store);
+    size_t T = (size_t)t->max_rows, R = (size_t)t->max_entries, L = t->keep ? (size_t)a->layers : 1, n = 0;
+#define PART(field, reals) part[n++] = (struct tape_part){&t->field, #field, reals}
+    PART(x, (t->keep ? L + 1 : 1) * T * s.C);
+    PART(xmid, L * T * s.C);
+    PART(norm1, L * T * s.C);
+    PART(stat1, L * T * 2);
+    PART(qkv_raw, a->qk_norm ? L * T * s.QKV : 0);
+    PART(stat_q, a->qk_norm ? L * T * a->H * 2 : 0);
+    PART(stat_k, a->qk_norm ? L * T * a->G * 2 : 0);
+    PART(qkv, L * T * s.QKV);
+    PART(att, L * T * s.Q);
+    PART(att_stat, L * T * a->H * 2);
+    PART(norm2, L * T * s.C);
+    PART(stat2, L * T * 2);
+    PART(up, L * T * s.up);
+    PART(act, L * T * s.F);
+    PART(normf, T * s.C);
+    PART(statf, T * 2);
+    PART(branch, T * s.C);
+    PART(hidden, R * s.C);
+    PART(logits, (size_t)t->chunk * a->V);
+    PART(logp, R);
+    PART(entropy, R);
+    PART(kv, t->store ? t->dev->ops->store_reals(&attention) : 0);
+    if (t->keep) {
+        PART(dx, T * s.C);
+        PART(dnorm, T * s.C);
+        PART(dqkv, T * s.QKV);
+        PART(dqkv_raw, a->qk_norm ? T * s.QKV : 0);
+        PART(datt, T * s.Q);
+        PART(dup, T * s.up);
+        PART(dact, T * s.F);
+        PART(dhidden, R * s.C);
+        PART(glogp, R);
+        PART(gentropy, R);
+    }
+#undef PART
+    return (int)n;
+}
+
+void tape_plan(struct tape *t, const struct arch *a, struct device *d, int max_rows, int max_entries, int store,
+               int keep)
+{
+    memset(t, 0, sizeof *t);
+    t->dev = d;
+    t->arch = *a;
+    t->max_rows = max_rows;
+    t->max_entries = max_entries;
+    t->store = store;
+    t->keep = keep;
+    t->chunk = head_chunk(a->V) < max_entries ? head_chunk(a->V) : max_entries;
+    struct tape_part part[MAX_TAPE];
+    int n = tape_parts(t, part);
+    for (int i = 0; i < n; i++)
+        arena_want(&t->arena, part[i].name, part[i].reals * d->ops->real_bytes);
+}
+
+/* The most scratch that any operation of this tape needs. */
+static void reserve_scratch(struct tape *t)
+{
+    const struct arch *a = &t->arch;
+    struct device *d = t->dev;
+    struct sizes s = row_sizes(a);
+    int T = t->max_rows > t->max_entries ? t->max_rows : t->max_entries;
+    struct scratch_shape shape[] = {
+        {T, (int)s.QKV, a->C, attention_of(a, t->store), a->context}, {T, a->C, (int)s.Q, attention_of(a, t->store), a->context},
+        {T, (int)s.up, a->C, attention_of(a, t->store), a->context},  {T, a->C, a->F, attention_of(a, t->store), a->context},
+        {T, a->V, a->C, attention_of(a, t->store), a->context},
+    };
+    for (unsigned i = 0; i < sizeof shape / sizeof *shape; i++)
+        for (int row = SCRATCH_LINEAR; row <= SCRATCH_SAMPLE; row++)
+            device_reserve(d, d->ops->scratch_bytes(d, (enum scratch_row)row, &shape[i]));
+}
+
+void tape_commit(struct tape *t)
+{
+    struct arena_memory memory = device_memory(t->dev);
+    arena_commit(&t->arena, &memory);
+    struct tape_part part[MAX_TAPE];
+    int n = tape_parts(t, part);
+    for (int i = 0; i < n; i++)
+        part[i].to->p = part[i].reals ? arena_at(&t->arena, i) : NULL;
+    reserve_scratch(t);
+}
+
+void tape_free(struct tape *t)
+{
+    arena_free(&t->arena);
+    memset(t, 0, sizeof *t);
+}
+
+/* ---- small helpers: a layer's slice of a buffer, a tensor's place in a buffer of parameters ---- */
+
+static Dev slice(const struct tape *t, Dev buffer, int layer, size_t row)
+{
+    return t->keep ? dev_at(t->dev, buffer, (size_t)layer * t->max_rows * row) : buffer;
+}
+
+static Dev weight(const struct model *m, int tensor)
+{
+    return tensor < 0 ? (Dev){NULL} : dev_at(m->dev, m->param, m->tensor[tensor].offset);
+}
+
+static Dev gradient(const struct model *m, int tensor)
+{
+    return tensor < 0 ? (Dev){NULL} : dev_at(m->dev, m->grad, m->tensor[tensor].offset);
+}
+
+static struct norm_shape norm_of(const struct arch *a, int T)
+{
+    struct norm_shape s = {.kind = a->norm, .rows = T, .heads = 1, .dim = a->C, .in_stride = a->C, .out_stride = a->C};
+    s.eps = a->norm_eps;
+    return s;
+}
+
+/* q (first H heads) and k (next G heads) of every row are normalised head by head. */
+static struct norm_shape head_norm_of(const struct arch *a, int T, int heads)
+{
+    int stride = (a->H + 2 * a->G) * a->D;
+    struct norm_shape s = {NORM_RMS, T, heads, a->D, stride, stride, a->norm_eps, 1};
+    return s;
+}
+
+/* ---- forward ---- */
+
+static void query_key_norm(const struct model *m, struct tape *t, int layer, const struct rows *r, Dev qkv)
+{
+    const struct ops *op = m->dev->ops;
+    struct device *d = m->dev;
+    const struct arch *a = &m->arch;
+    const int *w = m->layer[layer];
+    struct sizes s = row_sizes(a);
+    size_t T = (size_t)r->count, keys = (size_t)a->H * a->D;
+    Dev raw = slice(t, t->qkv_raw, layer, s.QKV);
+    op->copy(d, raw, qkv, T * s.QKV);
+    struct norm_shape q = head_norm_of(a, r->count, a->H), k = head_norm_of(a, r->count, a->G);
+    op->norm_forward(d, qkv, slice(t, t->stat_q, layer, (size_t)a->H * 2), raw, weight(m, w[LAYER_QNORM_W]),
+                     (Dev){NULL}, &q);
+    op->norm_forward(d, dev_at(d, qkv, keys), slice(t, t->stat_k, layer, (size_t)a->G * 2), dev_at(d, raw, keys),
+                     weight(m, w[LAYER_KNORM_W]), (Dev){NULL}, &k);
+}
+
+static void attention_branch(const struct model *m, struct tape *t, int layer, const struct rows *r, Dev x, Dev kv,
+                             int kv_store)
+{
+    const struct ops *op = m->dev->ops;
+    struct device *d = m->dev;
+    const struct arch *a = &m->arch;
+    const int *w = m->layer[layer];
+    struct sizes s = row_sizes(a);
+    struct norm_shape norm = norm_of(a, r->count);
+    struct attention_shape attention = attention_of(a, kv_store);
+    int T = r->count;
+    Dev norm1 = slice(t, t->norm1, layer, s.C), qkv = slice(t, t->qkv, layer, s.QKV);
+    Dev att = slice(t, t->att, layer, s.Q);
+    op->norm_forward(d, norm1, slice(t, t->stat1, layer, 2), x, weight(m, w[LAYER_NORM1_W]),
+                     weight(m, w[LAYER_NORM1_B]), &norm);
+    op->linear_forward(d, qkv, norm1, weight(m, w[LAYER_QKV_W]), weight(m, w[LAYER_QKV_B]), T, (int)s.QKV, a->C);
+    if (a->qk_norm)
+        query_key_norm(m, t, layer, r, qkv);
+    if (a->position == POSITION_ROTARY)
+        op->rotary(d, qkv, m->rope, r->position, T, a->H + a->G, a->D, (int)s.QKV, 1);
+    op->store(d, kv, qkv, r, &attention);
+    op->attention_forward(d, att, slice(t, t->att_stat, layer, (size_t)a->H * 2), qkv, kv, r, &attention);
+    op->linear_forward(d, t->branch, att, weight(m, w[LAYER_OUT_W]), weight(m, w[LAYER_OUT_B]), T, a->C, (int)s.Q);
+}
+
+static void mlp_branch(const struct model *m, struct tape *t, int layer, int T, Dev xmid)
+{
+    const struct ops *op = m->dev->ops;
+    struct device *d = m->dev;
+    const struct arch *a = &m->arch;
+    const int *w = m->layer[layer];
+    struct sizes s = row_sizes(a);
+    struct norm_shape norm = norm_of(a, T);
+    Dev norm2 = slice(t, t->norm2, layer, s.C), up = slice(t, t->up, layer, s.up), act = slice(t, t->act, layer, s.F);
+    op->norm_forward(d, norm2, slice(t, t->stat2, layer, 2), xmid, weight(m, w[LAYER_NORM2_W]),
+                     weight(m, w[LAYER_NORM2_B]), &norm);
+    op->linear_forward(d, up, norm2, weight(m, w[LAYER_UP_W]), weight(m, w[LAYER_UP_B]), T, (int)s.up, a->C);
+    if (a->mlp == MLP_SWIGLU)
+        op->swiglu_forward(d, act, up, T, a->F);
+    else
+        op->gelu_forward(d, act, up, (size_t)T * a->F);
+    op->linear_forward(d, t->branch, act, weight(m, w[LAYER_DOWN_W]), weight(m, w[LAYER_DOWN_B]), T, a->C, a->F);
+}
+
+void model_forward(const struct model *m, struct tape *t, const struct rows *r, Dev kv, size_t kv_stride, int kv_store)
+{
+    const struct ops *op = m->dev->ops;
+    struct device *d = m->dev;
+    const struct arch *a = &m->arch;
+    size_t n = (size_t)r->count * a->C;
+    if (r->count > t->max_rows)
+        die("%d rows in a tape for %d", r->count, t->max_rows);
+    op->embed_forward(d, t->x, r, weight(m, m->wte), weight(m, m->wpe), a->V, a->C);
+    for (int i = 0; i < a->layers; i++) {
+        Dev x = slice(t, t->x, i, a->C), xmid = slice(t, t->xmid, i, a->C), next = slice(t, t->x, i + 1, a->C);
+        attention_branch(m, t, i, r, x, dev_at(d, kv, (size_t)i * kv_stride), kv_store);
+        op->copy(d, xmid, x, n);
+        op->add(d, xmid, t->branch, n);
+        mlp_branch(m, t, i, r->count, xmid);
+        op->copy(d, next, xmid, n);
+        op->add(d, next, t->branch, n);
+    }
+    struct norm_shape norm = norm_of(a, r->count);
+    op->norm_forward(d, t->normf, t->statf, slice(t, t->x, a->layers, a->C), weight(m, m->normf_w),
+                     weight(m, m->normf_b), &norm);
+}
+
+/* ---- head: logits of a chunk of entries at a time, never rows x vocabulary ---- */
+
+static int chunk_logits(const struct model *m, struct tape *t, const struct layout *l, int chunk)
+{
+    const struct arch *a = &m->arch;
+    int first = l->chunk_entry[chunk], n = l->chunk_entry[chunk + 1] - first;
+    m->dev->ops->linear_forward(m->dev, t->logits, dev_at(m->dev, t->hidden, (size_t)first * a->C), weight(m, m->head),
+                                (Dev){NULL}, n, a->V, a->C);
+    return n;
+}
+
+static struct entries chunk_entries(const struct layout *l, int chunk)
+{
+    struct entries e = l->entries;
+    size_t first = (size_t)l->chunk_entry[chunk];
+    e.count = l->chunk_entry[chunk + 1] - (int)first;
+    e.target = dev_int_at(e.target, first);
+    e.temperature = dev_at(l->dev, e.temperature, first);
+    if (e.max_support) {
+        e.support = dev_int_at(e.support, first * e.max_support);
+        e.supports = dev_int_at(e.supports, first);
+    } else {
+        e.support.p = e.supports.p = NULL;
+    }
+    return e;
+}
+
+void model_head(const struct model *m, struct tape *t, const struct layout *l, double *logp, double *entropy)
+{
+    struct device *d = m->dev;
+    const struct ops *op = d->ops;
+    size_t R = (size_t)l->entries.count;
+    op->gather(d, t->hidden, t->normf, l->entry_row, (int)R, m->arch.C);
+    for (int c = 0; c < l->chunks; c++) {
+        size_t first = (size_t)l->chunk_entry[c];
+        struct entries e = chunk_entries(l, c);
+        chunk_logits(m, t, l, c);
+        op->logp_forward(d, dev_at(d, t->logp, first), dev_at(d, t->entropy, first), t->logits, &e, m->arch.V);
+    }
+    if (logp)
+        op->download(d, logp, t->logp, R);
+    if (entropy)
+        op->download(d, entropy, t->entropy, R);
+}
+
+void model_logits(const struct model *m, struct tape *t, const struct layout *l, double *logits)
+{
+    struct device *d = m->dev;
+    size_t V = (size_t)m->arch.V;
+    d->ops->gather(d, t->hidden, t->normf, l->entry_row, l->entries.count, m->arch.C);
+    for (int c = 0; c < l->chunks; c++) {
+        int n = chunk_logits(m, t, l, c);
+        d->ops->download(d, logits + (size_t)l->chunk_entry[c] * V, t->logits, (size_t)n * V);
+    }
+}
+
+/* ---- backward ---- */
+
+static void head_backward(struct model *m, struct tape *t, const struct layout *l, const double *glogp,
+                          const double *gentropy)
+{
+    struct device *d = m->dev;
+    const struct ops *op = d->ops;
+    const struct arch *a = &m->arch;
+    size_t R = (size_t)l->entries.count;
+    op->upload(d, t->glogp, glogp, R);
+    if (gentropy)
+        op->upload(d, t->gentropy, gentropy, R);
+    else
+        op->zero(d, t->gentropy, R);
+    for (int c = 0; c < l->chunks; c++) {
+        size_t first = (size_t)l->chunk_entry[c];
+        struct entries e = chunk_entries(l, c);
+        Dev hidden = dev_at(d, t->hidden, first * a->C);
+        chunk_logits(m, t, l, c);
+        op->logp_backward(d, t->logits, t->logits, &e, dev_at(d, t->glogp, first), dev_at(d, t->gentropy, first), a->V);
+        op->linear_backward_weight(d, gradient(m, m->head), (Dev){NULL}, t->logits, hidden,
+                                   dev_int_at(l->entry_block, 2 * (size_t)l->chunk_block[c]),
+                                   l->chunk_block[c + 1] - l->chunk_block[c], a->V, a->C);
+        op->linear_backward_input(d, dev_at(d, t->dhidden, first * a->C), t->logits, weight(m, m->head), e.count, a->V,
+                                  a->C);
+    }
+    op->scatter(d, t->dnorm, t->dhidden, l->entry_first, l->entry_order, l->rows.count, a->C);
+}
+
+static void mlp_backward(struct model *m, struct tape *t, int layer, const struct rows *r)
+{
+    struct device *d = m->dev;
+    const struct ops *op = d->ops;
+    const struct arch *a = &m->arch;
+    const int *w = m->layer[layer];
+    struct sizes s = row_sizes(a);
+    struct norm_shape norm = norm_of(a, r->count);
+    int T = r->count;
+    Dev up = slice(t, t->up, layer, s.up), act = slice(t, t->act, layer, s.F), norm2 = slice(t, t->norm2, layer, s.C);
+    op->linear_backward_weight(d, gradient(m, w[LAYER_DOWN_W]), gradient(m, w[LAYER_DOWN_B]), t->dx, act, r->block,
+                               r->blocks, a->C, a->F);
+    op->linear_backward_input(d, t->dact, t->dx, weight(m, w[LAYER_DOWN_W]), T, a->C, a->F);
+    if (a->mlp == MLP_SWIGLU)
+        op->swiglu_backward(d, t->dup, t->dact, up, T, a->F);
+    else
+        op->gelu_backward(d, t->dup, t->dact, up, (size_t)T * a->F);
+    op->linear_backward_weight(d, gradient(m, w[LAYER_UP_W]), gradient(m, w[LAYER_UP_B]), t->dup, norm2, r->block,
+                               r->blocks, (int)s.up, a->C);
+    op->linear_backward_input(d, t->dnorm, t->dup, weight(m, w[LAYER_UP_W]), T, (int)s.up, a->C);
+    op->norm_backward(d, t->dx, gradient(m, w[LAYER_NORM2_W]), gradient(m, w[LAYER_NORM2_B]), t->dnorm,
+                      slice(t, t->xmid, layer, s.C), weight(m, w[LAYER_NORM2_W]), slice(t, t->stat2, layer, 2), &norm,
+                      r->block, r->blocks);
+}
+
+/* Gradient of the fused q, k, v before the query and key norms; values pass through unchanged. */
+static Dev query_key_norm_backward(struct model *m, struct tape *t, int layer, const struct rows *r)
+{
+    struct device *d = m->dev;
+    const struct ops *op = d->ops;
+    const struct arch *a = &m->arch;
+    const int *w = m->layer[layer];
+    struct sizes s = row_sizes(a);
+    size_t keys = (size_t)a->H * a->D;
+    struct norm_shape q = head_norm_of(a, r->count, a->H), k = head_norm_of(a, r->count, a->G);
+    Dev raw = slice(t, t->qkv_raw, layer, s.QKV);
+    op->copy(d, t->dqkv_raw, t->dqkv, (size_t)r->count * s.QKV);
+    op->norm_backward(d, t->dqkv_raw, gradient(m, w[LAYER_QNORM_W]), (Dev){NULL}, t->dqkv, raw,
+                      weight(m, w[LAYER_QNORM_W]), slice(t, t->stat_q, layer, (size_t)a->H * 2), &q, r->block, r->blocks);
+    op->norm_backward(d, dev_at(d, t->dqkv_raw, keys), gradient(m, w[LAYER_KNORM_W]), (Dev){NULL},
+                      dev_at(d, t->dqkv, keys), dev_at(d, raw, keys), weight(m, w[LAYER_KNORM_W]),
+                      slice(t, t->stat_k, layer, (size_t)a->G * 2), &k, r->block, r->blocks);
+    return t->dqkv_raw;
+}
+
+static void attention_branch_backward(struct model *m, struct tape *t, int layer, const struct rows *r)
+{
+    struct device *d = m->dev;
+    const struct ops *op = d->ops;
+    const struct arch *a = &m->arch;
+    const int *w = m->layer[layer];
+    struct sizes s = row_sizes(a);
+    struct norm_shape norm = norm_of(a, r->count);
+    struct attention_shape attention = attention_of(a, t->store);
+    int T = r->count;
+    Dev qkv = slice(t, t->qkv, layer, s.QKV), att = slice(t, t->att, layer, s.Q), dqkv = t->dqkv;
+    op->linear_backward_weight(d, gradient(m, w[LAYER_OUT_W]), gradient(m, w[LAYER_OUT_B]), t->dx, att, r->block,
+                               r->blocks, a->C, (int)s.Q);
+    op->linear_backward_input(d, t->datt, t->dx, weight(m, w[LAYER_OUT_W]), T, a->C, (int)s.Q);
+    op->store(d, t->kv, qkv, r, &attention); /* the forward pass reused one layer's store */
+    op->attention_backward(d, dqkv, t->datt, att, slice(t, t->att_stat, layer, (size_t)a->H * 2), qkv, t->kv, r,
+                           &attention);
+    if (a->position == POSITION_ROTARY)
+        op->rotary(d, dqkv, m->rope, r->position, T, a->H + a->G, a->D, (int)s.QKV, -1);
+    if (a->qk_norm)
+        dqkv = query_key_norm_backward(m, t, layer, r);
+    op->linear_backward_weight(d, gradient(m, w[LAYER_QKV_W]), gradient(m, w[LAYER_QKV_B]), dqkv,
+                               slice(t, t->norm1, layer, s.C), r->block, r->blocks, (int)s.QKV, a->C);
+    op->linear_backward_input(d, t->dnorm, dqkv, weight(m, w[LAYER_QKV_W]), T, (int)s.QKV, a->C);
+    op->norm_backward(d, t->dx, gradient(m, w[LAYER_NORM1_W]), gradient(m, w[LAYER_NORM1_B]), t->dnorm,
+                      slice(t, t->x, layer, s.C), weight(m, w[LAYER_NORM1_W]), slice(t, t->stat1, layer, 2), &norm,
+                      r->block, r->blocks);
+}
+
+void model_backward(struct model *m, struct tape *t, const struct layout *l, const double *glogp,
+                    const double *gentropy)
+{
+    struct device *d = m->dev;
+    const struct ops *op = d->ops;
+    const struct arch *a = &m->arch;
+    const struct rows *r = &l->rows;
+    struct norm_shape norm = norm_of(a, r->count);
+    head_backward(m, t, l, glogp, gentropy);
+    op->zero(d, t->dx, (size_t)r->count * a->C);
+    op->norm_backward(d, t->dx, gradient(m, m->normf_w), gradient(m, m->normf_b), t->dnorm,
+                      slice(t, t->x, a->layers, a->C), weight(m, m->normf_w), t->statf, &norm, r->block, r->blocks);
+    for (int i = a->layers - 1; i >= 0; i--) {
+        mlp_backward(m, t, i, r);
+        attention_branch_backward(m, t, i, r);
+    }
+    op->embed_backward(d, m->grad_lookup, gradient(m, m->wpe), t->dx, r, a->V, a->C);
+}
