@@ -34,7 +34,7 @@ static int open_regular(const char *path, size_t *len, struct error *e)
 
 char *file_read(const char *path, size_t max_bytes, size_t *len, struct error *e)
 {
-    size_t size, done = 0;
+    size_t size = 0, done = 0;
     int fd = open_regular(path, &size, e);
     if (fd < 0)
         return NULL;
@@ -63,7 +63,7 @@ char *file_read(const char *path, size_t max_bytes, size_t *len, struct error *e
 
 const void *file_map(const char *path, size_t *len, struct error *e)
 {
-    size_t size;
+    size_t size = 0;
     int fd = open_regular(path, &size, e);
     if (fd < 0)
         return NULL;
