@@ -103,9 +103,9 @@ void text_addf(struct text *t, const char *format, ...)
     va_list args, again;
     va_start(args, format);
     va_copy(again, args);
-    int n = vsnprintf(NULL, 0, format, args);
+    int n = format ? vsnprintf(NULL, 0, format, args) : -1;
     if (n < 0)
-        die("the format \"%s\" cannot be printed", format);
+        die("a text could not be formatted");
     text_room(t, (size_t)n);
     vsnprintf(t->s + t->len, (size_t)n + 1, format, again);
     t->len += n;
