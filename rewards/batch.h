@@ -17,6 +17,7 @@ enum { MAX_COMPONENTS = 16, MAX_CHANNELS = 16 };
 struct component {
     char name[32];
     enum level level;
+    int written;    /* by a stage since the batch was cleared; only then does a shape read it */
     double *value;  /* [samples], [steps] or [tokens] */
 };
 /* A number per token from a model: "policy.logp", "policy.entropy", "ref.logp" ... */
@@ -67,10 +68,14 @@ struct batch {
 /* Reserve everything; channels and components are added afterwards by name and keep their memory. */
 void batch_create(struct batch *b, int groups, int samples, int tokens, int steps, int prompt_tokens, int max_support);
 void batch_free(struct batch *b);
-void batch_clear(struct batch *b);  /* empty it; kept memory, components and channels stay registered */
-struct component *batch_component(struct batch *b, const char *name, enum level level); /* found or added; dies above MAX_COMPONENTS */
+/* Empty it: every sample kept with weight 1, no component written. Memory, components and channels stay registered. */
+void batch_clear(struct batch *b);
+/* To write it: found or added, and marked as written; dies above MAX_COMPONENTS and when it exists at another level. */
+struct component *batch_component(struct batch *b, const char *name, enum level level);
 int batch_find_component(const struct batch *b, const char *name);                      /* -1: none */
 int batch_channel(struct batch *b, const char *name, int with_gradient);                /* found or added: its number */
+
+int trained_tokens(const struct batch *b, int sample); /* of one sample, kept or not */
 
 /* Denominators of an optimiser step: fixed before it begins, whatever the micro-batches. Only kept samples count. */
 struct denominators {

@@ -17,9 +17,9 @@ enum field { FIELD_COMPONENTS = 1, FIELD_REWARD = 2, FIELD_KEPT = 4, FIELD_TOKEN
 enum couples { COUPLES_TOKEN, COUPLES_SEQUENCE, COUPLES_GROUP, COUPLES_BATCH };
 
 enum { MAX_METRICS = 48 };
-struct metric { char name[48]; double sum, count; };  /* logged as sum/count, "stage.name" unless a plain name is asked for */
+struct metric { char name[48]; double sum, count; };  /* logged as sum/count */
 struct metrics { struct metric metric[MAX_METRICS]; int n; };
-void metric_add(struct metrics *m, const char *name, double sum, double count);
+void metric_add(struct metrics *m, const char *name, double sum, double count); /* under exactly this name; stages write "stage.name" or a plain one */
 double metric_value(const struct metrics *m, const char *name, double otherwise); /* sum/count, or `otherwise` when absent or empty */
 
 struct task; /* data/task.h; only score/ looks inside */
@@ -40,12 +40,12 @@ struct stage_call {
 };
 
 struct stage {
-    const char *name;        /* as written in a recipe */
+    const char *name;        /* as written in a recipe; a score stage writes the component of its own name */
     enum stage_kind kind;
     const char *sentence;
     const char *citation;    /* paper, year, equation; "" for plumbing */
     const char *formula;     /* one line of plain text, what `objective explain=1` prints */
-    const struct param *params;
+    const struct param *params; /* a last text row "*" takes any other key with a number: its value is "key = number, ..." */
     unsigned reads, writes;  /* enum field */
     const char *channels[6]; /* declared channels, NULL-terminated */
     unsigned gradients;      /* bit i: writes the gradient of channels[i] */
@@ -63,6 +63,7 @@ const struct stage *stage_find(enum stage_kind kind, const char *name);
 double stat_mean(const double *x, const unsigned char *kept, int n);                    /* 0 when none is kept */
 double stat_std(const double *x, const unsigned char *kept, int n, int ddof);           /* two passes; exactly 0 for equal values and for fewer than 2 */
 int stat_count(const unsigned char *kept, int n);
+int stat_equal(const double *x, const unsigned char *kept, int n);                      /* 1: all kept values are the same, or none is kept */
 /* d = weight that aggregation `agg` gives to one token of a sample with n trained tokens: see aggregation_choices. */
 extern const char aggregation_choices[]; /* "token_mean|seq_mean_token_mean|seq_mean_token_sum|seq_sum_const" */
 double aggregation_weight(int agg, int n, const struct denominators *d);

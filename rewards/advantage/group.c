@@ -1,0 +1,99 @@
+/* Group-relative advantage: how much better than the other answers to the same prompt. With std = false this is the
+ * unbiased form of Dr. GRPO. Samples that are not kept take no part in means, deviations or counts and get 0.
+ *
+ * A group whose rewards are all equal gets exactly 0, whatever rounding or eps would say.
+ */
+#include "../../model/base/error.h"
+#include "../stage.h"
+#include <math.h>
+
+enum { P_STD, P_DDOF, P_EPS, P_SCALE, P_SINGLETON };
+enum { SCALE_GROUP, SCALE_BATCH };
+enum { SINGLETON_ZERO, SINGLETON_RAW, SINGLETON_DROP };
+
+static const struct param params[] = {
+    {"std", PARAM_BOOL, "true", 0, 0, NULL, "Divide by the standard deviation of the rewards.", NULL},
+    {"ddof", PARAM_INT, "1", 0, 1, NULL, "1: unbiased deviation (divides by n - 1); 0: population.", "std=true"},
+    {"eps", PARAM_NUMBER, "1e-6", 1e-12, 1, NULL, "Added to the deviation.", "std=true"},
+    {"scale", PARAM_CHOICE, "group", 0, 0, "group|batch", "Whose deviation: the group's, or all samples of the step.",
+     "std=true"},
+    {"singleton", PARAM_CHOICE, "zero", 0, 0, "zero|raw|drop",
+     "A group of one kept sample: advantage 0; its reward with mean 0 and deviation 1; or taken out of the step.", NULL},
+    {0}};
+
+/* Advantage of one sample; scale 0 stands for exactly 0 (a quotient could come out as minus zero). */
+static void set(struct batch *b, int sample, double centre, double scale)
+{
+    for (int t = b->sample_first[sample]; t < b->sample_first[sample + 1]; t++)
+        b->advantage[t] = b->kept[sample] && b->trained[t] && scale > 0 ? (b->token_reward[t] - centre) / scale : 0;
+}
+
+static int check_finite(const struct batch *b, struct error *e)
+{
+    for (int i = 0; i < b->samples; i++) {
+        if (!b->kept[i])
+            continue;
+        if (!isfinite(b->reward[i]))
+            return fail(e, "group: the reward of sample %d is not a finite number", i);
+        for (int t = b->sample_first[i]; t < b->sample_first[i + 1]; t++)
+            if (b->trained[t] && !isfinite(b->token_reward[t]))
+                return fail(e, "group: the reward on token %d of sample %d is not a finite number",
+                            t - b->sample_first[i], i);
+    }
+    return 0;
+}
+
+static int group_count(const struct batch *b, int g)
+{
+    return stat_count(b->kept + b->group_first[g], b->group_first[g + 1] - b->group_first[g]);
+}
+
+/* Before any statistics, so that a dropped sample is in none. */
+static void drop_singletons(struct batch *b)
+{
+    for (int g = 0; g < b->groups; g++)
+        if (group_count(b, g) == 1)
+            for (int i = b->group_first[g]; i < b->group_first[g + 1]; i++)
+                b->kept[i] = 0;
+}
+
+static int run(struct stage_call *c, struct error *e)
+{
+    struct batch *b = c->b;
+    const struct value *p = c->p;
+    int use_std = p[P_STD].num != 0, ddof = (int)p[P_DDOF].num, by_batch = use_std && p[P_SCALE].num == SCALE_BATCH;
+    double eps = p[P_EPS].num;
+    if (check_finite(b, e))
+        return -1;
+    if (p[P_SINGLETON].num == SINGLETON_DROP)
+        drop_singletons(b);
+    double batch_std = stat_std(b->reward, b->kept, b->samples, ddof);
+    for (int g = 0; g < b->groups; g++) {
+        int first = b->group_first[g], n = b->group_first[g + 1] - first, single = group_count(b, g) == 1;
+        const double *reward = b->reward + first;
+        const unsigned char *kept = b->kept + first;
+        double centre = single ? 0 : stat_mean(reward, kept, n);
+        double deviation = by_batch ? batch_std : single ? 1 : stat_std(reward, kept, n, ddof);
+        double scale = use_std ? deviation + eps : 1;
+        if (single ? p[P_SINGLETON].num != SINGLETON_RAW : stat_equal(reward, kept, n))
+            scale = 0;
+        for (int i = first; i < first + n; i++)
+            set(b, i, centre, scale);
+    }
+    return 0;
+}
+
+const struct stage advantage_group = {
+    .name = "group",
+    .kind = STAGE_ADVANTAGE,
+    .sentence = "The reward minus the mean of its group, over the standard deviation.",
+    .citation = "DeepSeekMath: Group Relative Policy Optimization, 2024, section 4.1; std = false: Understanding "
+                "R1-Zero-Like Training (Dr. GRPO), 2025",
+    .formula = "A_it = (token_reward_it - mean_g(reward)) / (std_g(reward) + eps); 0 when all rewards of g are equal",
+    .params = params,
+    .reads = FIELD_REWARD | FIELD_TOKEN_REWARD | FIELD_KEPT,
+    .writes = FIELD_ADVANTAGE | FIELD_KEPT,
+    .zero_on_equal = 1,
+    .permutable = 1,
+    .run = run,
+};

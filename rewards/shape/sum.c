@@ -1,0 +1,89 @@
+/* One reward from all components: their weighted sum. Weights are named after components, `sum(outcome = 1, format =
+ * 0.1)`; a component that is not named weighs 1. Components per step or per token enter as their mean over the steps or
+ * the model's own tokens of the response (0 when there are none).
+ */
+#include "../../model/base/error.h"
+#include "../stage.h"
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { P_WEIGHTS };
+
+static const struct param params[] = {
+    {"*", PARAM_TEXT, "", 0, 0, NULL, "COMPONENT = weight of that component; 1 for those not named.", NULL}, {0}};
+
+/* Weight of a component in "name = number, name = number". */
+static double weight_of(const char *weights, const char *name)
+{
+    size_t len = strlen(name);
+    for (const char *s = weights; s && *s;) {
+        if (!strncmp(s, name, len) && !strncmp(s + len, " = ", 3))
+            return strtod(s + len + 3, NULL);
+        s = strstr(s, ", ");
+        s = s ? s + 2 : NULL;
+    }
+    return 1;
+}
+
+static double token_mean(const struct batch *b, const double *value, int sample)
+{
+    double sum = 0;
+    int n = 0;
+    for (int t = b->sample_first[sample]; t < b->sample_first[sample + 1]; t++)
+        if (b->trained[t]) {
+            sum += value[t];
+            n++;
+        }
+    return n > 0 ? sum / n : 0;
+}
+
+static double component_value(const struct batch *b, const struct component *k, int sample)
+{
+    if (k->level == LEVEL_SEQUENCE)
+        return k->value[sample];
+    if (k->level == LEVEL_TOKEN)
+        return token_mean(b, k->value, sample);
+    int first = b->step_first[sample], n = b->step_first[sample + 1] - first;
+    double sum = 0;
+    for (int s = 0; s < n; s++)
+        sum += k->value[first + s];
+    return n > 0 ? sum / n : 0;
+}
+
+static int run(struct stage_call *c, struct error *e)
+{
+    struct batch *b = c->b;
+    double weight[MAX_COMPONENTS];
+    for (int k = 0; k < b->components; k++)
+        weight[k] = weight_of(c->p[P_WEIGHTS].text, b->component[k].name);
+    for (int i = 0; i < b->samples; i++) {
+        double reward = 0;
+        for (int k = 0; b->kept[i] && k < b->components; k++) {
+            if (!b->component[k].written || weight[k] == 0)
+                continue;
+            double value = component_value(b, &b->component[k], i);
+            if (!isfinite(value))
+                return fail(e, "sum: component '%s' of sample %d is not a finite number", b->component[k].name, i);
+            reward += weight[k] * value;
+        }
+        if (!isfinite(reward))
+            return fail(e, "sum: the reward of sample %d is not a finite number; lower the weights", i);
+        b->reward[i] = reward;
+    }
+    return 0;
+}
+
+const struct stage shape_sum = {
+    .name = "sum",
+    .kind = STAGE_SHAPE,
+    .sentence = "The weighted sum of all components; those per step or token enter as their mean.",
+    .citation = "",
+    .formula = "reward_i = sum over components c of weight_c * c_i",
+    .params = params,
+    .reads = FIELD_COMPONENTS,
+    .writes = FIELD_REWARD,
+    .zero_on_equal = 1,
+    .permutable = 1,
+    .run = run,
+};

@@ -1,0 +1,73 @@
+/* Group statistics and loss aggregation: the only place where they are written, so that "mean", "std" and "token_mean"
+ * mean the same in every stage. Not here: which samples count (select) and what is done with the numbers.
+ */
+#include "stage.h"
+#include <math.h>
+
+int stat_count(const unsigned char *kept, int n)
+{
+    int count = 0;
+    for (int i = 0; i < n; i++)
+        count += kept[i] != 0;
+    return count;
+}
+
+static int first_kept(const unsigned char *kept, int n)
+{
+    int i = 0;
+    while (i < n && !kept[i])
+        i++;
+    return i;
+}
+
+int stat_equal(const double *x, const unsigned char *kept, int n)
+{
+    int first = first_kept(kept, n);
+    for (int i = first; i < n; i++)
+        if (kept[i] && x[i] != x[first])
+            return 0;
+    return 1;
+}
+
+/* Summed as differences from the first value: exact when all are equal, where sum / n need not be (0.1 three times). */
+double stat_mean(const double *x, const unsigned char *kept, int n)
+{
+    int first = first_kept(kept, n), count = stat_count(kept, n);
+    double sum = 0;
+    if (count == 0)
+        return 0;
+    for (int i = first; i < n; i++)
+        if (kept[i])
+            sum += x[i] - x[first];
+    return x[first] + sum / count;
+}
+
+double stat_std(const double *x, const unsigned char *kept, int n, int ddof)
+{
+    int count = stat_count(kept, n);
+    if (count < 2 || stat_equal(x, kept, n))
+        return 0;
+    double mean = stat_mean(x, kept, n), sum = 0;
+    for (int i = 0; i < n; i++)
+        if (kept[i])
+            sum += (x[i] - mean) * (x[i] - mean);
+    return sqrt(sum / (count - ddof));
+}
+
+enum aggregation { TOKEN_MEAN, SEQ_MEAN_TOKEN_MEAN, SEQ_MEAN_TOKEN_SUM, SEQ_SUM_CONST };
+const char aggregation_choices[] = "token_mean|seq_mean_token_mean|seq_mean_token_sum|seq_sum_const";
+
+double aggregation_weight(int agg, int n, const struct denominators *d)
+{
+    double sequences = d->sequences;
+    switch ((enum aggregation)agg) {
+    case TOKEN_MEAN:
+        return 1 / (double)d->tokens;
+    case SEQ_MEAN_TOKEN_MEAN:
+        return 1 / (sequences * n);
+    case SEQ_MEAN_TOKEN_SUM:
+        return 1 / sequences;
+    default:
+        return 1 / (sequences * d->longest);
+    }
+}
