@@ -1,0 +1,65 @@
+/* A character tokenizer for a task's alphabet: not a second kind of encoding, but a tokenizer.json that is built here
+ * and read like any other.
+ *
+ * Which form of the file? A BPE model without merges and without pre-tokenizer gives one token a character in every
+ * program that reads tokenizer.json. WordLevel would need a pre-tokenizer that cuts between characters, whose regular
+ * expression dialects treat the newline differently. The Fuse decoder is needed: without a decoder other programs put
+ * spaces between the tokens. */
+#include "../model/base/json.h"
+#include "tokenizer.h"
+#include "tokenizer_inner.h"
+#include <stdlib.h>
+#include <string.h>
+
+static json_t *chars_model(const char *alphabet)
+{
+    json_t *vocab = json_pack("{s:i}", "<eos>", 0);
+    int id = 1;
+    for (const char *c = alphabet; *c; c++)
+        json_object_set_new(vocab, (char[]){*c, 0}, json_integer(id++));
+    return json_pack("{s:s, s:n, s:n, s:n, s:n, s:b, s:b, s:b, s:o, s:[]}", "type", "BPE", "dropout", "unk_token",
+                     "continuing_subword_prefix", "end_of_word_suffix", "fuse_unk", 0, "byte_fallback", 0,
+                     "ignore_merges", 0, "vocab", vocab, "merges");
+}
+
+static json_t *chars_file(const char *alphabet)
+{
+    json_t *eos = json_pack("{s:i, s:s, s:b, s:b, s:b, s:b, s:b}", "id", 0, "content", "<eos>", "single_word", 0,
+                            "lstrip", 0, "rstrip", 0, "normalized", 0, "special", 1);
+    return json_pack("{s:s, s:n, s:n, s:[o], s:n, s:n, s:n, s:{s:s}, s:o}", "version", "1.0", "truncation", "padding",
+                     "added_tokens", eos, "normalizer", "pre_tokenizer", "post_processor", "decoder", "type", "Fuse",
+                     "model", chars_model(alphabet));
+}
+
+static int check_alphabet(const char *alphabet, struct error *e)
+{
+    if (!*alphabet)
+        return fail(e, "the alphabet of a character tokenizer is empty");
+    for (const char *c = alphabet; *c; c++) {
+        if ((unsigned char)*c > 126)
+            return fail(e, "byte 0x%02x of the alphabet is not ASCII", (unsigned char)*c);
+        if (strchr(c + 1, *c))
+            return fail(e, "the alphabet holds byte 0x%02x twice", (unsigned char)*c);
+    }
+    return 0;
+}
+
+struct tokenizer *tokenizer_chars(const char *alphabet, struct error *e)
+{
+    if (check_alphabet(alphabet, e))
+        return NULL;
+    json_t *file = chars_file(alphabet);
+    char *indented = file ? json_dumps(file, JSON_INDENT(2)) : NULL;
+    if (!indented)
+        die("the file of a character tokenizer could not be built");
+    struct text json = {0};
+    text_addf(&json, "%s\n", indented);
+    free(indented);
+    json_decref(file);
+    struct tokenizer *t = mem_alloc(1, sizeof *t);
+    if (tokenizer_parse(t, json.s, (size_t)json.len, e)) {
+        tokenizer_free(t);
+        return NULL;
+    }
+    return t;
+}
