@@ -1,0 +1,129 @@
+# make            build ./train_rl; what is missing is fetched into .deps/ without root (DEPS=off forbids it)
+# make run        build and train the default recipe
+# make test       all tests; ends with `N passed, N failed, N skipped`
+# make asan       .build/asan/train_rl with address and undefined-behaviour sanitizers
+# make debug      .build/debug/train_rl with -O0 -g
+# make deps       install the libraries system-wide (needs root; never done unless typed)
+# make format     clang-format over all our files
+# make clean      forget .build and the program; .deps stays
+#
+# ARCH=native     processor to compile for (ARCH= for any, ARCH=x86-64-v3 ...)
+# WERROR=1        warnings are errors        CC=clang  another compiler        V=1  show the commands
+#
+# Sources are found by wildcard: a new stage, task or verb needs no line here. A file foo_LIB.c with a twin foo_none.c
+# is chosen when the optional library LIB was found, the twin otherwise.
+
+CC := $(if $(filter default,$(origin CC)),$(if $(shell command -v gcc),gcc,cc),$(CC))
+ARCH ?= native
+VARIANT ?= release
+B := .build/$(VARIANT)
+Q := $(if $(V),,@)
+
+.SUFFIXES:
+.DELETE_ON_ERROR:
+.PHONY: all run test tests asan debug deps format clean FORCE
+all: train_rl
+
+ifeq ($(MAKELEVEL),0)
+MAKEFLAGS += -j$(shell nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
+endif
+
+# ---- libraries: dev/deps.sh probes once and answers with HAVE, OPENMP, DEPS_*, TEST_*, FONT_PATH
+export CC DEPS DEPS_FORCE
+ifneq ($(filter-out deps format clean,$(or $(MAKECMDGOALS),all)),)
+DEPS_MK := .build/deps-$(notdir $(firstword $(CC)))$(if $(filter off,$(DEPS)),-off)$(if $(DEPS_FORCE),-force).mk
+include $(DEPS_MK)
+$(DEPS_MK): dev/deps.sh
+	@sh dev/deps.sh $@
+endif
+
+# ---- sources
+SOURCES := $(sort $(wildcard train_rl.c model/*.c model/base/*.c model/cpu/*.c data/*.c rewards/*.c rewards/*/*.c dev/verbs/*.c))
+OPTIONAL := stb pcre2 utf8proc seccomp
+GIVEN := $(filter-out $(if $(filter font,$(HAVE)),,stb),$(HAVE))
+GIVEN := $(if $(and $(filter pcre2,$(GIVEN)),$(filter utf8proc,$(GIVEN))),$(GIVEN),$(filter-out pcre2 utf8proc,$(GIVEN)))
+chosen = $(foreach lib,$(filter $(GIVEN),$(OPTIONAL)),$(filter %_$(lib).c,$(SOURCES)))
+refused = $(foreach lib,$(filter-out $(GIVEN),$(OPTIONAL)),$(filter %_$(lib).c,$(SOURCES)))
+twins = $(foreach lib,$(filter $(GIVEN),$(OPTIONAL)),$(patsubst %_$(lib).c,%_none.c,$(filter %_$(lib).c,$(SOURCES))))
+SOURCES := $(filter-out $(refused) $(twins),$(SOURCES)) .build/recipes.c
+OBJECTS := $(SOURCES:%.c=$(B)/%.o) $(if $(filter dev/verbs/png_stb.c,$(chosen)),$(B)/font.o)
+TESTS := $(patsubst test/%.c,%,$(sort $(wildcard test/test_*.c)))
+
+# ---- flags
+OPTIMISE_release := -O3
+OPTIMISE_debug := -O0 -g
+OPTIMISE_asan := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+MACHINE := $(if $(ARCH),-march=$(ARCH))
+CFLAGS := -std=c11 -D_GNU_SOURCE $(OPTIMISE_$(VARIANT)) $(MACHINE) -ffp-contract=off $(OPENMP) -Wall -Wextra \
+	$(if $(OPENMP),,-Wno-unknown-pragmas) $(if $(WERROR),-Werror) $(DEPS_CFLAGS)
+LDLIBS := $(DEPS_LIBS) -lm
+
+# Objects are rebuilt when the compiler, its flags or the libraries change.
+FLAGS_NOW := $(CC) $(CFLAGS) $(LDLIBS) $(TEST_CFLAGS) $(TEST_LIBS) $(FONT_PATH)
+$(B)/flags: FORCE
+	@mkdir -p $(@D); echo '$(FLAGS_NOW)' | cmp -s - $@ || echo '$(FLAGS_NOW)' >$@
+
+# ---- the program
+train_rl: .build/release/train_rl
+	@cp -f $< $@
+$(B)/train_rl: $(OBJECTS)
+	@echo 'link $@'
+	$(Q)$(CC) $(CFLAGS) $^ -o $@ $(LDLIBS)
+ifneq ($(VARIANT),release)
+.build/release/train_rl: FORCE
+	+@$(MAKE) --no-print-directory VARIANT=release $@
+endif
+
+$(B)/%.o: %.c $(B)/flags
+	@mkdir -p $(@D); echo 'cc $<'
+	$(Q)$(CC) $(CFLAGS) -MMD -MP -c $< -o $@
+
+# Tests call the program as a function.
+$(B)/train_rl_main.o: train_rl.c $(B)/flags
+	@mkdir -p $(@D); echo 'cc $< (for tests)'
+	$(Q)$(CC) $(CFLAGS) -Dmain=train_rl_main -MMD -MP -c $< -o $@
+
+# The font becomes read-only data between the symbols font_data and font_data_end.
+$(B)/font.o: $(FONT_PATH) $(B)/flags
+	@mkdir -p $(@D)
+	@printf '.section .rodata\n.global font_data\n.global font_data_end\nfont_data:\n.incbin "%s"\nfont_data_end:\n.byte 0\n%s\n' \
+		'$(FONT_PATH)' '.section .note.GNU-stack,"",%progbits' >$(@:.o=.s)
+	$(Q)$(CC) -c $(@:.o=.s) -o $@
+
+# Built-in recipes: each text as one string constant. A '?' is escaped because C11 still knows trigraphs.
+RECIPES := $(shell printf '%s\n' $(wildcard rewards/recipes/*.ini) | LC_ALL=C sort)
+.build/recipes.c: FORCE
+	@mkdir -p $(@D)
+	@{ echo '#include "../rewards/recipe.h"'; echo 'const struct recipe_file recipe_files[] = {'; \
+	for f in $(RECIPES); do \
+		printf '{"%s",\n' "$$(basename $$f .ini)"; \
+		sed 's/\\/\\\\/g; s/"/\\"/g; s/?/\\?/g; s/\t/\\t/g; s/^/"/; s/$$/\\n"/' $$f; echo '"" },'; \
+	done; echo '{0, 0}};'; } >$@.tmp
+	@if cmp -s $@.tmp $@; then rm $@.tmp; else mv $@.tmp $@; fi
+
+# ---- tests: every test/test_NAME.c becomes $(B)/test/test_NAME
+tests: $(TESTS:%=$(B)/test/%)
+$(B)/all.a: $(filter-out $(B)/train_rl.o,$(OBJECTS)) $(if $(wildcard train_rl.c),$(B)/train_rl_main.o)
+	@rm -f $@
+	$(Q)ar rcs $@ $^
+$(B)/test/%: test/%.c $(B)/all.a $(B)/flags
+	@mkdir -p $(@D); echo 'cc $<'
+	$(Q)$(CC) $(CFLAGS) $(TEST_CFLAGS) -MMD -MP -MF $@.d $< $(B)/all.a -o $@ $(TEST_LIBS) $(LDLIBS)
+
+test:
+	+@MAKE='$(MAKE)' bash test/run.sh
+
+# ---- the rest
+run: train_rl
+	./train_rl
+asan debug:
+	+@$(MAKE) --no-print-directory VARIANT=$@ .build/$@/train_rl
+deps:
+	@sh dev/deps.sh install
+	@rm -f .build/deps-*.mk
+format:
+	clang-format -i $$(find train_rl.* model data rewards dev test -name '*.[ch]' -o -name '*.cu' -o -name '*.cuh')
+clean:
+	rm -rf .build train_rl
+
+-include $(wildcard $(OBJECTS:.o=.d) $(B)/train_rl_main.d $(TESTS:%=$(B)/test/%.d))
