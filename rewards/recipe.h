@@ -3,6 +3,7 @@
  */
 #ifndef RECIPE_H
 #define RECIPE_H
+#include <stddef.h>
 #include "../data/task.h"
 #include "stage.h"
 
@@ -24,7 +25,7 @@ struct model_config { char preset[32], path[512], init[16]; int context, width, 
 struct rollout_config { int prompts, samples, max_new, top_k, max_support, slots, max_refills; double temperature, top_p, min_p; };
 struct optim_config { double lr, beta1, beta2, eps, weight_decay, clip, min_lr; int warmup, minibatches, epochs, schedule; };
 struct eval_config { int every, prompts, samples; double temperature; };
-struct run_config { double memory, max_seconds; uint64_t seed; int threads, micro, save_every, log_samples; char out[512], resume[512], device[16]; };
+struct run_config { double memory, max_seconds; uint64_t seed; int threads, micro, save_every, log_samples; char out[512], resume[512], device[16]; }; /* memory in MB */
 
 struct phase {
     char name[32];
@@ -50,6 +51,8 @@ struct recipe {
     struct model_config model;
     struct model_use models[MAX_MODELS];
     int model_count;
+    struct rollout_config rollout;   /* as [rollout] and [optim] say; a phase has its own copy */
+    struct optim_config optim;
     struct eval_config eval;
     struct run_config run;
     struct phase phase[MAX_PHASES];
@@ -63,6 +66,17 @@ struct recipe {
 int recipe_load(struct recipe *r, const char *name_or_path, const char *const *overrides, int count, struct error *e);
 void recipe_free(struct recipe *r);
 int recipe_check(const struct recipe *r, struct error *e);     /* called by recipe_load */
+
+/* The keys of a section with a struct behind it: what can be written, and where it goes. For help and listings. */
+enum key_store { KEY_INT, KEY_DOUBLE, KEY_U64, KEY_STRING };
+struct key_row {
+    struct param row;
+    size_t offset, size;     /* in the struct of its section */
+    enum key_store store;
+    int local;               /* does not matter to the result: not in the resolved text */
+};
+struct section_row { const char *name, *sentence; const struct key_row *keys; int count; };
+extern const struct section_row recipe_sections[]; /* model, rollout, optim, eval, run, phase; NULL-terminated */
 
 struct recipe_file { const char *name, *text; };
 extern const struct recipe_file recipe_files[]; /* built in, NULL-terminated, in alphabetical order */

@@ -1,0 +1,340 @@
+/* What makes no sense is refused before anything is trained: stages that read what nothing wrote, numbers that nobody
+ * reads, parameters that change nothing, models that are not declared. Every complaint names its line and the remedy.
+ */
+#include "recipe_inner.h"
+#include <stdio.h>
+#include <string.h>
+
+static struct origin origin_of(const struct recipe *r, int phase, int stage)
+{
+    const struct ini *ini = r->ini;
+    return ini->call[phase][stage]->at;
+}
+
+static struct origin phase_origin(const struct phase *p)
+{
+    return (struct origin){p->line, NULL};
+}
+
+/* Where a key was written, if it was: in the phase, else in the section. */
+static struct entry *find_entry(const struct recipe *r, const char *section, const char *phase, const char *key)
+{
+    return ini_entry(ini_section(r->ini, section, phase), key);
+}
+
+/* ---- the chain of one phase */
+
+static const struct { enum field field; const char *what, *remedy; } fields[] = {
+    {FIELD_COMPONENTS, "reward components", "put a score stage before it"},
+    {FIELD_REWARD, "the reward", "put a score and a shape stage before it"},
+    {FIELD_TOKEN_REWARD, "the token rewards", "put a credit stage before it"},
+    {FIELD_ADVANTAGE, "the advantage", "put an advantage stage before it, for instance `advantage = group`"},
+    {FIELD_OUTCOME, "the verdict of the outcome", "only a phase with source = rollout has verdicts"},
+    {FIELD_LOGP_OLD, "the old log-probabilities", "only a phase with source = rollout has them"},
+    {FIELD_TEXT, "the text of responses", "only a phase with source = rollout has responses"},
+};
+enum { FIELDS = sizeof fields / sizeof *fields };
+
+static unsigned given_fields(const struct recipe *r, const struct phase *p)
+{
+    if (p->source == SOURCE_GOLD)
+        return FIELD_KEPT;
+    unsigned f = FIELD_KEPT | FIELD_OUTCOME | FIELD_LOGP_OLD | FIELD_TEXT;
+    return r->task_row->steps && r->task_row->check_step ? f | FIELD_STEPS : f;
+}
+
+static int check_reads(const struct recipe *r, int f, int i, unsigned written, struct error *e)
+{
+    const struct phase *p = &r->phase[f];
+    const struct stage *s = p->stage[i].stage;
+    unsigned missing = s->reads & ~written;
+    const char *kind = stage_kind_names[s->kind];
+    if ((missing & FIELD_STEPS) && p->source == SOURCE_ROLLOUT)
+        return complain(r->ini, origin_of(r, f, i), e,
+                        "the %s stage '%s' reads steps, but the task '%s' has none; use a task with steps", kind,
+                        s->name, r->task.name);
+    for (int k = 0; k < FIELDS; k++)
+        if (missing & fields[k].field)
+            return complain(r->ini, origin_of(r, f, i), e,
+                            "the %s stage '%s' reads %s before anything wrote it in phase '%s'; %s", kind, s->name,
+                            fields[k].what, p->name, fields[k].remedy);
+    return 0;
+}
+
+/* Stage i against those before it: nothing twice, and no second writer of the same number. */
+static int check_twice(const struct recipe *r, int f, int i, struct error *e)
+{
+    const struct phase *p = &r->phase[f];
+    const struct stage *s = p->stage[i].stage;
+    for (int k = 0; k < i; k++) {
+        const struct stage *old = p->stage[k].stage;
+        if (old == s)
+            return complain(r->ini, origin_of(r, f, i), e, "the %s stage '%s' stands twice in phase '%s'",
+                            stage_kind_names[s->kind], s->name, p->name);
+        if (s->kind == STAGE_ADVANTAGE && old->kind == STAGE_ADVANTAGE)
+            return complain(r->ini, origin_of(r, f, i), e,
+                            "a second normaliser: '%s' after '%s'; the advantage is computed once", s->name, old->name);
+        if ((s->writes & old->writes & (FIELD_REWARD | FIELD_TOKEN_REWARD)) && s->kind == old->kind &&
+            !(s->reads & s->writes & (FIELD_REWARD | FIELD_TOKEN_REWARD)))
+            return complain(r->ini, origin_of(r, f, i), e, "a second %s stage: '%s' would overwrite what '%s' wrote",
+                            stage_kind_names[s->kind], s->name, old->name);
+    }
+    return 0;
+}
+
+/* What stage i writes for others has to reach one of them. */
+static int check_unread(const struct recipe *r, int f, int i, struct error *e)
+{
+    static const enum field handed[] = {FIELD_COMPONENTS, FIELD_REWARD, FIELD_TOKEN_REWARD, FIELD_ADVANTAGE};
+    const struct phase *p = &r->phase[f];
+    const struct stage *s = p->stage[i].stage;
+    for (size_t h = 0; h < sizeof handed / sizeof *handed; h++) {
+        int read = !(s->writes & handed[h]);
+        for (int k = i + 1; k < p->stages; k++)
+            read |= (p->stage[k].stage->reads & handed[h]) != 0;
+        for (int k = 0; !read && k < FIELDS; k++)
+            if (fields[k].field == handed[h])
+                return complain(r->ini, origin_of(r, f, i), e,
+                                "the %s stage '%s' writes %s, but no later stage of phase '%s' reads it, so it would "
+                                "change nothing", stage_kind_names[s->kind], s->name, fields[k].what, p->name);
+    }
+    return 0;
+}
+
+static int check_channels(const struct recipe *r, int f, int i, struct error *e)
+{
+    const struct stage *s = r->phase[f].stage[i].stage;
+    for (int k = 0; k < 6 && s->channels[k]; k++) {
+        int len = (int)strcspn(s->channels[k], ".@"), known = len == 6 && !strncmp(s->channels[k], "policy", 6);
+        for (int m = 0; m < r->model_count; m++)
+            known |= (int)strlen(r->models[m].name) == len && !strncmp(r->models[m].name, s->channels[k], (size_t)len);
+        if (!known)
+            return complain(r->ini, origin_of(r, f, i), e,
+                            "the %s stage '%s' reads %s, but [models] declares no '%.*s'; add the line `%.*s = init "
+                            "frozen` under [models]", stage_kind_names[s->kind], s->name, s->channels[k], len,
+                            s->channels[k], len, s->channels[k]);
+    }
+    return 0;
+}
+
+/* Parameters that were written although their condition does not hold; names of a "*" row that nothing scores. */
+static int check_arguments(const struct recipe *r, int f, int i, struct error *e)
+{
+    const struct ini *ini = r->ini;
+    const struct stage_use *u = &r->phase[f].stage[i];
+    const struct call *c = ini->call[f][i];
+    const char *names[MAX_STAGES];
+    int n = 0;
+    for (int k = 0; k < i; k++)
+        if (r->phase[f].stage[k].stage->kind == STAGE_SCORE)
+            names[n++] = r->phase[f].stage[k].stage->name;
+    for (int k = 0; k < c->args; k++) {
+        int at = param_find(u->stage->params, c->arg[k].key), known = at >= 0;
+        if (at >= 0 && !param_matters(u->stage->params, at, u->value))
+            return complain(ini, c->arg[k].at, e, "%s.%s would change nothing: it only matters with %s", c->name,
+                            c->arg[k].key, u->stage->params[at].only_if);
+        for (int j = 0; j < n; j++)
+            known |= !strcmp(names[j], c->arg[k].key);
+        if (!known)
+            return unknown(ini, c->arg[k].at, "component", c->arg[k].key, names, n, e);
+    }
+    return 0;
+}
+
+static int check_chain(const struct recipe *r, int f, struct error *e)
+{
+    const struct phase *p = &r->phase[f];
+    unsigned written = given_fields(r, p);
+    int losses = 0;
+    for (int i = 0; i < p->stages; i++) {
+        const struct stage *s = p->stage[i].stage;
+        if (p->source == SOURCE_GOLD && s->kind != STAGE_LOSS && s->kind != STAGE_REGULAR)
+            return complain(r->ini, origin_of(r, f, i), e,
+                            "a phase with source = gold runs only loss and regular stages, not '%s'", s->name);
+        if (check_twice(r, f, i, e) || check_reads(r, f, i, written, e) || check_channels(r, f, i, e) ||
+            check_arguments(r, f, i, e))
+            return -1;
+        written |= s->writes;
+        losses += s->kind == STAGE_LOSS;
+    }
+    if (losses == 0)
+        return complain(r->ini, phase_origin(p), e, "phase '%s' has no loss; add a line such as `loss = %s`", p->name,
+                        p->source == SOURCE_GOLD ? "nll" : "clip");
+    for (int i = 0; i < p->stages; i++)
+        if (check_unread(r, f, i, e))
+            return -1;
+    return 0;
+}
+
+/* ---- settings of one phase */
+
+static int check_sampling(const struct recipe *r, const struct phase *p, struct error *e)
+{
+    const struct rollout_config *o = &p->rollout;
+    static const char *const keys[] = {"top_k", "top_p", "min_p"};
+    const int on[] = {o->top_k > 0, o->top_p < 1, o->min_p > 0};
+    int any = on[0] || on[1] || on[2];
+    struct entry *support = find_entry(r, "phase", p->name, "max_support");
+    if (!support)
+        support = find_entry(r, "rollout", NULL, "max_support");
+    for (int i = 0; i < 3; i++) {
+        struct entry *n = find_entry(r, "phase", p->name, keys[i]);
+        n = n ? n : find_entry(r, "rollout", NULL, keys[i]);
+        if (on[i] && o->max_support == 0)
+            return complain(r->ini, n ? n->at : phase_origin(p), e,
+                            "%s needs max_support, the most ids kept with a token; add `max_support = 64` to [rollout]",
+                            keys[i]);
+    }
+    if (o->top_k > o->max_support)
+        return complain(r->ini, support ? support->at : phase_origin(p), e,
+                        "max_support = %d keeps fewer ids than top_k = %d samples from", o->max_support, o->top_k);
+    if (!any && o->max_support > 0)
+        return complain(r->ini, support ? support->at : phase_origin(p), e,
+                        "max_support would change nothing without top_k, top_p or min_p");
+    return 0;
+}
+
+/* Keys written in the phase that do nothing there. */
+static int check_phase_keys(const struct recipe *r, const struct phase *p, struct error *e)
+{
+    struct section *s = ini_section(r->ini, "phase", p->name);
+    const struct section_row *rows[2] = {section_find("phase"), section_find("optim")};
+    const void *config[2] = {p, &p->optim};
+    for (int i = 0; s && i < s->entries; i++) {
+        const struct entry *n = &s->entry[i];
+        if (p->source == SOURCE_GOLD && key_find(section_find("rollout"), n->key))
+            return complain(r->ini, n->at, e, "%s would change nothing: phase '%s' learns from gold texts and samples "
+                                              "nothing", n->key, p->name);
+        for (int k = 0; k < 2; k++) {
+            const struct key_row *row = key_find(rows[k], n->key);
+            if (row && !key_matters(rows[k], row, config[k]))
+                return complain(r->ini, n->at, e, "%s would change nothing: it only matters with %s", n->key,
+                                row->row.only_if);
+        }
+    }
+    return 0;
+}
+
+static int check_trained(const struct recipe *r, const struct phase *p, struct error *e)
+{
+    struct entry *n = find_entry(r, "phase", p->name, "train");
+    const char *names[MAX_MODELS + 1] = {"policy"};
+    int count = 1, known = !strcmp(p->train, "policy");
+    for (int i = 0; i < r->model_count; i++) {
+        names[count++] = r->models[i].name;
+        if (strcmp(r->models[i].name, p->train))
+            continue;
+        if (r->models[i].frozen)
+            return complain(r->ini, n->at, e, "phase '%s' trains '%s', which [models] declares frozen", p->name, p->train);
+        known = 1;
+    }
+    return known ? 0 : unknown(r->ini, n->at, "model", p->train, names, count, e);
+}
+
+static int check_phase(const struct recipe *r, int f, struct error *e)
+{
+    const struct phase *p = &r->phase[f];
+    if (p->steps == 0 && p->seconds == 0)
+        return complain(r->ini, phase_origin(p), e, "phase '%s' has no steps; write `steps = 100` in [phase %s] or "
+                                                    "%s.steps=100 on the command line", p->name, p->name, p->name);
+    if (p->source == SOURCE_GOLD && !r->task_row->gold) {
+        struct entry *n = find_entry(r, "phase", p->name, "source");
+        return complain(r->ini, n->at, e, "source = gold: the task '%s' has no gold texts", r->task.name);
+    }
+    if (check_trained(r, p, e) || check_phase_keys(r, p, e) || (p->source == SOURCE_ROLLOUT && check_sampling(r, p, e)))
+        return -1;
+    return check_chain(r, f, e);
+}
+
+/* ---- the whole recipe */
+
+static int check_unused(const struct recipe *r, struct error *e)
+{
+    struct section *params = ini_section(r->ini, "params", NULL), *lines = ini_section(r->ini, "stages", NULL);
+    for (int i = 0; lines && i < lines->entries; i++)
+        if (!lines->entry[i].used)
+            return complain(r->ini, lines->entry[i].at, e,
+                            "the line '%s = ...' would change nothing: every phase has its own or learns from gold texts",
+                            lines->entry[i].key);
+    for (int i = 0; params && i < params->entries; i++)
+        if (!params->entry[i].used)
+            return complain(r->ini, params->entry[i].at, e, "the knob '%s' would change nothing: no stage refers to $%s",
+                            params->entry[i].key, params->entry[i].key);
+    return 0;
+}
+
+/* 1: some phase has a stage that reads a channel of the model, or trains it. */
+static int model_used(const struct recipe *r, const char *name)
+{
+    size_t len = strlen(name);
+    for (int f = 0; f < r->phases; f++) {
+        if (!strcmp(r->phase[f].train, name))
+            return 1;
+        for (int i = 0; i < r->phase[f].stages; i++)
+            for (int k = 0; k < 6 && r->phase[f].stage[i].stage->channels[k]; k++) {
+                const char *c = r->phase[f].stage[i].stage->channels[k];
+                if (!strncmp(c, name, len) && (c[len] == '.' || c[len] == '@'))
+                    return 1;
+            }
+    }
+    return 0;
+}
+
+static int check_models(const struct recipe *r, struct error *e)
+{
+    for (int i = 0; i < r->model_count; i++) {
+        const struct model_use *m = &r->models[i];
+        struct entry *n = find_entry(r, "models", NULL, m->name);
+        int trained = 0;
+        for (int f = 0; f < r->phases; f++)
+            trained |= !strcmp(r->phase[f].train, m->name);
+        if (!model_used(r, m->name))
+            return complain(r->ini, n->at, e, "the model '%s' would change nothing: no stage reads it", m->name);
+        if (!m->frozen && !trained)
+            return complain(r->ini, n->at, e, "the model '%s' is not frozen, but no phase trains it; add `frozen`", m->name);
+    }
+    if (!r->task_row->alphabet && !r->model.path[0])
+        return fail(e, "%s: the task '%s' needs a trained model with its own tokenizer; give model.path=DIR",
+                    ((const struct ini *)r->ini)->path, r->task.name);
+    return 0;
+}
+
+static int check_task(const struct recipe *r, struct error *e)
+{
+    const struct param *table = r->task_row->params;
+    struct section *s = ini_section(r->ini, "task", NULL);
+    for (int i = 0; i < s->entries; i++) {
+        int at = param_find(table, s->entry[i].key);
+        if (at >= 0 && !param_matters(table, at, r->task_value))
+            return complain(r->ini, s->entry[i].at, e, "%s would change nothing: it only matters with %s", table[at].key,
+                            table[at].only_if);
+    }
+    return 0;
+}
+
+/* Keys of a section that matter neither there nor in any phase; max_refills without anything that drops groups. */
+static int check_section_keys(const struct recipe *r, const char *name, const void *config, struct error *e)
+{
+    const struct section_row *row = section_find(name);
+    struct section *s = ini_section(r->ini, name, NULL);
+    for (int i = 0; s && i < s->entries; i++) {
+        const struct key_row *k = key_find(row, s->entry[i].key);
+        int matters = key_matters(row, k, config);
+        for (int f = 0; f < r->phases && !strcmp(name, "optim"); f++)
+            matters |= key_matters(row, k, &r->phase[f].optim);
+        if (!matters)
+            return complain(r->ini, s->entry[i].at, e, "%s would change nothing: it only matters with %s", k->row.key,
+                            k->row.only_if[strlen(k->row.only_if) - 1] == '=' ? "no model.path" : k->row.only_if);
+    }
+    return 0;
+}
+
+int recipe_check(const struct recipe *r, struct error *e)
+{
+    for (int f = 0; f < r->phases; f++)
+        if (check_phase(r, f, e))
+            return -1;
+    if (check_unused(r, e) || check_models(r, e) || check_task(r, e))
+        return -1;
+    return check_section_keys(r, "model", &r->model, e) || check_section_keys(r, "optim", &r->optim, e) ? -1 : 0;
+}

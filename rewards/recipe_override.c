@@ -1,0 +1,206 @@
+/* key=value from the command line. Three forms: NAME (a knob of [params], or seed), SECTION.key or PHASE.key, and
+ * STAGE.key (KIND.STAGE.key where a name is used by two kinds). What could mean two things is refused.
+ */
+#include "recipe_inner.h"
+#include <stdio.h>
+#include <string.h>
+
+static const char *const fixed[] = {"params", "task", "model", "models", "rollout", "optim", "eval", "run", "stages"};
+enum { FIXED = sizeof fixed / sizeof *fixed };
+
+static struct section *section_for(struct ini *ini, const char *name, struct origin at)
+{
+    struct section *s = ini_section(ini, name, NULL);
+    return s ? s : ini_add_section(ini, name, NULL, at);
+}
+
+/* A name without a dot. */
+static int override_knob(struct ini *ini, const char *key, const char *text, struct origin at, struct error *e)
+{
+    const char *names[300];
+    int n = 0;
+    struct section *params = ini_section(ini, "params", NULL);
+    int knob = ini_entry(params, key) != NULL, seed = !strcmp(key, "seed");
+    if (knob && seed)
+        return complain(ini, at, e, "'seed' is both a knob of [params] and run.seed; write params.seed or run.seed");
+    if (knob)
+        ini_set(ini, params, key, text, at);
+    else if (seed)
+        ini_set(ini, section_for(ini, "run", at), "seed", text, at);
+    if (knob || seed)
+        return 0;
+    for (const struct section_row *s = recipe_sections; s->name; s++)
+        if (key_find(s, key) && strcmp(s->name, "phase"))
+            return complain(ini, at, e, "unknown name '%s', did you mean '%s.%s'?", key, s->name, key);
+    for (int i = 0; params && i < params->entries; i++)
+        names[n++] = params->entry[i].key;
+    names[n++] = "seed";
+    return unknown(ini, at, "name", key, names, n, e);
+}
+
+static int is_stage(const char *name)
+{
+    for (int i = 0; stages[i]; i++)
+        if (!strcmp(stages[i]->name, name))
+            return 1;
+    return 0;
+}
+
+static int unknown_place(struct ini *ini, const char *name, struct origin at, struct error *e)
+{
+    const char *names[FIXED + MAX_SECTIONS + 256];
+    int n = 0;
+    for (int i = 0; i < FIXED; i++)
+        names[n++] = fixed[i];
+    for (int i = 0; i < ini->sections; i++)
+        if (ini->section[i].phase)
+            names[n++] = ini->section[i].phase;
+    for (int i = 0; stages[i] && i < 256; i++)
+        names[n++] = stages[i]->name;
+    return unknown(ini, at, "section, phase or stage", name, names, n, e);
+}
+
+/* PLACE.key; a stage of that name is looked for later. */
+static int override_place(struct ini *ini, char *place, char *key, const char *text, int kind, struct origin at,
+                          struct error *e)
+{
+    struct section *phase = ini_section(ini, "phase", place);
+    int known = 0;
+    for (int i = 0; i < FIXED; i++)
+        known |= !strcmp(fixed[i], place);
+    if (kind < 0 && known && phase)
+        return complain(ini, at, e, "'%s' is a section and a phase; rename the phase", place);
+    if (kind < 0 && !strcmp(place, "params") && !ini_entry(ini_section(ini, "params", NULL), key))
+        return override_knob(ini, key, text, at, e);
+    if (kind < 0 && known)
+        ini_set(ini, section_for(ini, place, at), key, text, at);
+    else if (kind < 0 && phase)
+        ini_set(ini, phase, key, text, at);
+    int taken = kind < 0 && (known || phase);
+    if (!is_stage(place))
+        return taken ? 0 : unknown_place(ini, place, at, e);
+    ini->pending[ini->pendings++] = (struct pending){at.given, place, key, ini_text(ini, text, -1), kind, taken};
+    return 0;
+}
+
+static int override_one(struct ini *ini, const char *given, char **key_of, struct error *e)
+{
+    struct origin at = {0, given};
+    const char *equals = strchr(given, '=');
+    if (!equals)
+        return complain(ini, at, e, "an override is written as key=value");
+    char *key = ini_text(ini, given, (int)(equals - given)), *part[3] = {0}, *save = NULL;
+    int parts = 0, dots = 0;
+    for (char *s = key; *s; s++) {
+        *s = *s == '-' ? '_' : *s;
+        dots += *s == '.';
+    }
+    *key_of = ini_text(ini, key, -1);
+    for (char *s = strtok_r(key, ".", &save); s && parts < 3; s = strtok_r(NULL, ".", &save))
+        part[parts++] = s;
+    for (int i = 0; i < parts; i++)
+        if (!ini_name(part[i]))
+            parts = 0;
+    if (parts == 0 || dots != parts - 1)
+        return complain(ini, at, e, "'%.80s' is no key: NAME, SECTION.key, PHASE.key, STAGE.key or KIND.STAGE.key", *key_of);
+    for (const char *s = equals + 1; *s; s++)
+        if ((unsigned char)*s < ' ')
+            return complain(ini, at, e, "a control character in the value");
+    if (parts == 1)
+        return override_knob(ini, part[0], equals + 1, at, e);
+    int kind = parts == 3 ? kind_find(part[0]) : -1;
+    if (parts == 3 && kind < 0)
+        return unknown(ini, at, "kind of stage", part[0], stage_kind_names, STAGE_KINDS, e);
+    return override_place(ini, part[parts - 2], part[parts - 1], equals + 1, kind, at, e);
+}
+
+int override_sections(struct recipe *r, const char *const *overrides, int count, struct error *e)
+{
+    struct ini *ini = r->ini;
+    char *seen[MAX_OVERRIDES];
+    if (count > MAX_OVERRIDES)
+        return fail(e, "more than %d overrides on the command line", MAX_OVERRIDES);
+    for (int i = 0; i < count; i++) {
+        char *given = ini_text(ini, overrides[i], -1);
+        if (override_one(ini, given, &seen[i], e))
+            return -1;
+        for (int k = 0; k < i; k++)
+            if (!strcmp(seen[k], seen[i]))
+                return complain(ini, (struct origin){0, given}, e, "duplicate key '%s'", seen[i]);
+    }
+    return 0;
+}
+
+/* ---- parameters of stages */
+
+static int set_argument(struct ini *ini, struct call *c, const struct pending *p, struct error *e)
+{
+    struct origin at = {0, p->given};
+    int i = 0;
+    while (i < c->args && strcmp(c->arg[i].key, p->key))
+        i++;
+    if (i == MAX_PARAMS)
+        return complain(ini, at, e, "%s: more than %d parameters", c->name, MAX_PARAMS);
+    c->args += i == c->args;
+    c->arg[i] = (struct argument){p->key, ini_unquote(ini, p->text, e), NULL, at};
+    return c->arg[i].text ? 0 : blame(ini, at, e);
+}
+
+/* 1: the call's stage has such a parameter. */
+static int takes(const struct call *c, const char *key)
+{
+    const struct stage *s = stage_find(c->kind, c->name);
+    return s && (param_find(s->params, key) >= 0 || param_find(s->params, "*") >= 0);
+}
+
+static int no_parameter(struct ini *ini, const struct pending *p, int used, struct error *e)
+{
+    const char *names[STAGE_KINDS * MAX_PARAMS];
+    int n = 0;
+    for (int i = 0; stages[i]; i++)
+        for (int k = 0; !strcmp(stages[i]->name, p->stage) && k < param_count(stages[i]->params); k++)
+            if (n < STAGE_KINDS * MAX_PARAMS)
+                names[n++] = stages[i]->params[k].key;
+    struct origin at = {0, p->given};
+    if (!used)
+        return complain(ini, at, e, "no phase of this recipe runs the stage '%s'", p->stage);
+    char what[80];
+    snprintf(what, sizeof what, "parameter of '%s'", p->stage);
+    return unknown(ini, at, what, p->key, names, n, e);
+}
+
+static int apply(struct recipe *r, const struct pending *p, struct error *e)
+{
+    struct ini *ini = r->ini;
+    struct origin at = {0, p->given};
+    int kind = -1, used = 0;
+    for (int f = 0; f < r->phases; f++)
+        for (int i = 0; i < r->phase[f].stages; i++) {
+            struct call *c = ini->call[f][i];
+            if (strcmp(c->name, p->stage) || (p->kind >= 0 && (int)c->kind != p->kind))
+                continue;
+            used = 1;
+            if (!takes(c, p->key))
+                continue;
+            if (p->also_section)
+                return complain(ini, at, e, "'%s' is a section or phase and a stage; write %s.%s.%s for the stage",
+                                p->stage, stage_kind_names[c->kind], p->stage, p->key);
+            if (kind >= 0 && kind != (int)c->kind)
+                return complain(ini, at, e, "'%s' is a %s and a %s stage here; write %s.%s.%s or %s.%s.%s", p->stage,
+                                stage_kind_names[kind], stage_kind_names[c->kind], stage_kind_names[kind], p->stage,
+                                p->key, stage_kind_names[c->kind], p->stage, p->key);
+            kind = (int)c->kind;
+            if (set_argument(ini, c, p, e))
+                return -1;
+        }
+    return kind >= 0 || p->also_section ? 0 : no_parameter(ini, p, used, e);
+}
+
+int override_stages(struct recipe *r, struct error *e)
+{
+    struct ini *ini = r->ini;
+    for (int i = 0; i < ini->pendings; i++)
+        if (apply(r, &ini->pending[i], e))
+            return -1;
+    return 0;
+}
