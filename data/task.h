@@ -54,6 +54,8 @@ struct task {
 
 extern const struct task_row *const task_rows[]; /* NULL-terminated, from tasks.def */
 const struct task_row *task_find(const char *name);
+/* The split that a prompt belongs to: one in ten, by its hash, is held out. */
+enum split task_split(const char *canonical_prompt, int len);
 /* value: parsed parameters in row order. */
 int task_open(struct task *t, const struct task_row *row, const struct value *value, struct error *e);
 void task_close(struct task *t);

@@ -1,0 +1,76 @@
+/* The table of tasks and what all of them share: opening with defaults for the sizes, the split into train and test.
+ * Not a task: each is one file data/task_NAME.c with one constant row, named in tasks.def. */
+#include "task.h"
+#include <string.h>
+
+#define TASK(row) extern const struct task_row row;
+#include "tasks.def"
+#undef TASK
+
+const struct task_row *const task_rows[] = {
+#define TASK(row) &row,
+#include "tasks.def"
+#undef TASK
+    NULL};
+
+const struct task_row *task_find(const char *name)
+{
+    for (int i = 0; task_rows[i]; i++)
+        if (!strcmp(task_rows[i]->name, name))
+            return task_rows[i];
+    return NULL;
+}
+
+void item_free(struct item *it)
+{
+    text_free(&it->prompt);
+    text_free(&it->answer);
+    text_free(&it->extra);
+    *it = (struct item){0};
+}
+
+/* The seed is part of what an item is: another one would move prompts that were trained on into the test set. */
+enum split task_split(const char *canonical_prompt, int len)
+{
+    return hash_bytes(canonical_prompt, len, 0x73706c6974) % 10 == 0 ? SPLIT_TEST : SPLIT_TRAIN;
+}
+
+/* Longest prompt and gold text among some items of both splits, for tasks that cannot say it. The longest gold is the
+ * longest of several drawn for each. */
+static void sample_lengths(struct task *t)
+{
+    struct item it = {0};
+    struct text gold = {0};
+    for (int split = SPLIT_TRAIN; split <= SPLIT_TEST; split++)
+        for (uint64_t i = 0; i < 512 && (!t->size[split] || i < t->size[split]); i++) {
+            t->row->make(t, split, i, &it);
+            for (uint32_t k = 0; k < 4 && t->row->gold; k++) {
+                text_clear(&gold);
+                t->row->gold(t, &it, rng_stream(0, RNG_TEACHER, 0, i, k), &gold);
+                t->longest_gold = gold.len > t->longest_gold ? gold.len : t->longest_gold;
+            }
+            t->longest_prompt = it.prompt.len > t->longest_prompt ? it.prompt.len : t->longest_prompt;
+        }
+    text_free(&gold);
+    item_free(&it);
+}
+
+int task_open(struct task *t, const struct task_row *row, const struct value *value, struct error *e)
+{
+    *t = (struct task){.row = row};
+    memcpy(t->value, value, (size_t)param_count(row->params) * sizeof *value);
+    if (row->open && row->open(t, e)) {
+        task_close(t);
+        return fail_in(e, "task %s", row->name);
+    }
+    if (!t->longest_prompt)
+        sample_lengths(t);
+    return 0;
+}
+
+void task_close(struct task *t)
+{
+    if (t->row && t->row->close)
+        t->row->close(t);
+    *t = (struct task){0};
+}
