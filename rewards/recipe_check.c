@@ -22,6 +22,21 @@ static struct entry *find_entry(const struct recipe *r, const char *section, con
     return ini_entry(ini_section(r->ini, section, phase), key);
 }
 
+/* A parameter that an override of its condition has made idle is no mistake of the recipe: with beta=0 on the command
+ * line, what the recipe says about the term of weight beta is left out. only_if is "key=value" or "key!=value". */
+static int is_condition(const char *only_if, const char *key)
+{
+    return strlen(key) == strcspn(only_if, "!=") && !strncmp(key, only_if, strlen(key));
+}
+
+static int excused(struct section *s, const struct entry *n, const char *only_if)
+{
+    for (int i = 0; i < s->entries && !n->at.given; i++)
+        if (is_condition(only_if, s->entry[i].key) && s->entry[i].at.given)
+            return 1;
+    return 0;
+}
+
 /* ---- the chain of one phase */
 
 static const struct { enum field field; const char *what, *remedy; } fields[] = {
@@ -117,6 +132,14 @@ static int check_channels(const struct recipe *r, int f, int i, struct error *e)
     return 0;
 }
 
+static int argument_excused(const struct call *c, int k, const char *only_if)
+{
+    for (int i = 0; i < c->args && !c->arg[k].at.given; i++)
+        if (is_condition(only_if, c->arg[i].key) && c->arg[i].at.given)
+            return 1;
+    return 0;
+}
+
 /* Parameters that were written although their condition does not hold; names of a "*" row that nothing scores. */
 static int check_arguments(const struct recipe *r, int f, int i, struct error *e)
 {
@@ -130,7 +153,8 @@ static int check_arguments(const struct recipe *r, int f, int i, struct error *e
             names[n++] = r->phase[f].stage[k].stage->name;
     for (int k = 0; k < c->args; k++) {
         int at = param_find(u->stage->params, c->arg[k].key), known = at >= 0;
-        if (at >= 0 && !param_matters(u->stage->params, at, u->value))
+        if (at >= 0 && !param_matters(u->stage->params, at, u->value) &&
+            !argument_excused(c, k, u->stage->params[at].only_if))
             return complain(ini, c->arg[k].at, e, "%s.%s would change nothing: it only matters with %s", c->name,
                             c->arg[k].key, u->stage->params[at].only_if);
         for (int j = 0; j < n; j++)
@@ -207,7 +231,7 @@ static int check_phase_keys(const struct recipe *r, const struct phase *p, struc
                                               "nothing", n->key, p->name);
         for (int k = 0; k < 2; k++) {
             const struct key_row *row = key_find(rows[k], n->key);
-            if (row && !key_matters(rows[k], row, config[k]))
+            if (row && !key_matters(rows[k], row, config[k]) && !excused(s, n, row->row.only_if))
                 return complain(r->ini, n->at, e, "%s would change nothing: it only matters with %s", n->key,
                                 row->row.only_if);
         }
@@ -256,10 +280,11 @@ static int check_unused(const struct recipe *r, struct error *e)
             return complain(r->ini, lines->entry[i].at, e,
                             "the line '%s = ...' would change nothing: every phase has its own or learns from gold texts",
                             lines->entry[i].key);
-    for (int i = 0; params && i < params->entries; i++)
-        if (!params->entry[i].used)
-            return complain(r->ini, params->entry[i].at, e, "the knob '%s' would change nothing: no stage refers to $%s",
-                            params->entry[i].key, params->entry[i].key);
+    for (int i = 0; params && i < params->entries; i++) {
+        const struct entry *n = &params->entry[i];
+        if (!n->used || (n->at.given && !knob_reaches(r, n->key)))
+            return complain(r->ini, n->at, e, "the knob '%s' would change nothing: no stage refers to $%s", n->key, n->key);
+    }
     return 0;
 }
 
@@ -305,7 +330,7 @@ static int check_task(const struct recipe *r, struct error *e)
     struct section *s = ini_section(r->ini, "task", NULL);
     for (int i = 0; i < s->entries; i++) {
         int at = param_find(table, s->entry[i].key);
-        if (at >= 0 && !param_matters(table, at, r->task_value))
+        if (at >= 0 && !param_matters(table, at, r->task_value) && !excused(s, &s->entry[i], table[at].only_if))
             return complain(r->ini, s->entry[i].at, e, "%s would change nothing: it only matters with %s", table[at].key,
                             table[at].only_if);
     }
@@ -322,7 +347,7 @@ static int check_section_keys(const struct recipe *r, const char *name, const vo
         int matters = key_matters(row, k, config);
         for (int f = 0; f < r->phases && !strcmp(name, "optim"); f++)
             matters |= key_matters(row, k, &r->phase[f].optim);
-        if (!matters)
+        if (!matters && !excused(s, &s->entry[i], k->row.only_if))
             return complain(r->ini, s->entry[i].at, e, "%s would change nothing: it only matters with %s", k->row.key,
                             k->row.only_if[strlen(k->row.only_if) - 1] == '=' ? "no model.path" : k->row.only_if);
     }

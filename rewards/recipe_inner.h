@@ -14,7 +14,7 @@ struct origin {
 struct entry { /* key = text, comments and blanks around it removed, quotes still there */
     char *key, *text;
     struct origin at;
-    int used; /* [params]: something refers to it; [stages]: some phase runs it */
+    int used; /* [params]: the text of a stage line refers to it; [stages]: some phase runs it */
 };
 struct section {
     char *name;      /* "phase" for every phase */
@@ -92,6 +92,8 @@ int override_stages(struct recipe *r, struct error *e);
 /* recipe_stages.c */
 int stages_build(struct recipe *r, struct error *e);   /* the calls of every phase, defaults inserted */
 int stages_resolve(struct recipe *r, struct error *e); /* calls to stages and values */
+
+int knob_reaches(const struct recipe *r, const char *key); /* a stage parameter refers to it after all overrides */
 
 /* recipe_print.c */
 void recipe_print(struct recipe *r); /* fills r->text */

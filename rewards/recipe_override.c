@@ -14,6 +14,17 @@ static struct section *section_for(struct ini *ini, const char *name, struct ori
     return s ? s : ini_add_section(ini, name, NULL, at);
 }
 
+/* Set a key once: two overrides may reach it under different names (seed, run.seed). */
+static int set_key(struct ini *ini, struct section *s, const char *key, const char *text, struct origin at,
+                   struct error *e)
+{
+    struct entry *old = ini_entry(s, key);
+    if (old && old->at.given)
+        return complain(ini, at, e, "duplicate key '%s', given before as %.100s", key, old->at.given);
+    ini_set(ini, s, key, text, at);
+    return 0;
+}
+
 /* A name without a dot. */
 static int override_knob(struct ini *ini, const char *key, const char *text, struct origin at, struct error *e)
 {
@@ -23,12 +34,8 @@ static int override_knob(struct ini *ini, const char *key, const char *text, str
     int knob = ini_entry(params, key) != NULL, seed = !strcmp(key, "seed");
     if (knob && seed)
         return complain(ini, at, e, "'seed' is both a knob of [params] and run.seed; write params.seed or run.seed");
-    if (knob)
-        ini_set(ini, params, key, text, at);
-    else if (seed)
-        ini_set(ini, section_for(ini, "run", at), "seed", text, at);
     if (knob || seed)
-        return 0;
+        return set_key(ini, knob ? params : section_for(ini, "run", at), key, text, at, e);
     for (const struct section_row *s = recipe_sections; s->name; s++)
         if (key_find(s, key) && strcmp(s->name, "phase"))
             return complain(ini, at, e, "unknown name '%s', did you mean '%s.%s'?", key, s->name, key);
@@ -72,18 +79,16 @@ static int override_place(struct ini *ini, char *place, char *key, const char *t
         return complain(ini, at, e, "'%s' is a section and a phase; rename the phase", place);
     if (kind < 0 && !strcmp(place, "params") && !ini_entry(ini_section(ini, "params", NULL), key))
         return override_knob(ini, key, text, at, e);
-    if (kind < 0 && known)
-        ini_set(ini, section_for(ini, place, at), key, text, at);
-    else if (kind < 0 && phase)
-        ini_set(ini, phase, key, text, at);
     int taken = kind < 0 && (known || phase);
+    if (taken && set_key(ini, known ? section_for(ini, place, at) : phase, key, text, at, e))
+        return -1;
     if (!is_stage(place))
         return taken ? 0 : unknown_place(ini, place, at, e);
     ini->pending[ini->pendings++] = (struct pending){at.given, place, key, ini_text(ini, text, -1), kind, taken};
     return 0;
 }
 
-static int override_one(struct ini *ini, const char *given, char **key_of, struct error *e)
+static int override_one(struct ini *ini, const char *given, struct error *e)
 {
     struct origin at = {0, given};
     const char *equals = strchr(given, '=');
@@ -95,14 +100,14 @@ static int override_one(struct ini *ini, const char *given, char **key_of, struc
         *s = *s == '-' ? '_' : *s;
         dots += *s == '.';
     }
-    *key_of = ini_text(ini, key, -1);
+    char *whole = ini_text(ini, key, -1);
     for (char *s = strtok_r(key, ".", &save); s && parts < 3; s = strtok_r(NULL, ".", &save))
         part[parts++] = s;
     for (int i = 0; i < parts; i++)
         if (!ini_name(part[i]))
             parts = 0;
     if (parts == 0 || dots != parts - 1)
-        return complain(ini, at, e, "'%.80s' is no key: NAME, SECTION.key, PHASE.key, STAGE.key or KIND.STAGE.key", *key_of);
+        return complain(ini, at, e, "'%.80s' is no key: NAME, SECTION.key, PHASE.key, STAGE.key or KIND.STAGE.key", whole);
     for (const char *s = equals + 1; *s; s++)
         if ((unsigned char)*s < ' ')
             return complain(ini, at, e, "a control character in the value");
@@ -117,17 +122,11 @@ static int override_one(struct ini *ini, const char *given, char **key_of, struc
 int override_sections(struct recipe *r, const char *const *overrides, int count, struct error *e)
 {
     struct ini *ini = r->ini;
-    char *seen[MAX_OVERRIDES];
     if (count > MAX_OVERRIDES)
         return fail(e, "more than %d overrides on the command line", MAX_OVERRIDES);
-    for (int i = 0; i < count; i++) {
-        char *given = ini_text(ini, overrides[i], -1);
-        if (override_one(ini, given, &seen[i], e))
+    for (int i = 0; i < count; i++)
+        if (override_one(ini, ini_text(ini, overrides[i], -1), e))
             return -1;
-        for (int k = 0; k < i; k++)
-            if (!strcmp(seen[k], seen[i]))
-                return complain(ini, (struct origin){0, given}, e, "duplicate key '%s'", seen[i]);
-    }
     return 0;
 }
 
@@ -141,6 +140,8 @@ static int set_argument(struct ini *ini, struct call *c, const struct pending *p
         i++;
     if (i == MAX_PARAMS)
         return complain(ini, at, e, "%s: more than %d parameters", c->name, MAX_PARAMS);
+    if (i < c->args && !c->arg[i].knob && c->arg[i].at.given && c->arg[i].at.given != c->at.given)
+        return complain(ini, at, e, "duplicate key '%s', given before as %.100s", p->key, c->arg[i].at.given);
     c->args += i == c->args;
     c->arg[i] = (struct argument){p->key, ini_unquote(ini, p->text, e), NULL, at};
     return c->arg[i].text ? 0 : blame(ini, at, e);

@@ -43,15 +43,18 @@ static void print_differences(struct text *t, const char *name, const void *phas
     }
 }
 
+/* Entries as they were written; of [params] those that still reach a stage. */
 static void print_raw(struct text *t, const struct recipe *r, const char *name)
 {
-    struct section *s = ini_section(r->ini, name, NULL);
     struct ini *ini = r->ini;
-    if (!s || s->entries == 0)
-        return;
-    text_addf(t, "\n[%s]\n", name);
-    for (int i = 0; i < s->entries; i++) {
+    struct section *s = ini_section(ini, name, NULL);
+    int n = 0;
+    for (int i = 0; s && i < s->entries; i++) {
         struct error e;
+        if (!strcmp(name, "params") && !knob_reaches(r, s->entry[i].key))
+            continue;
+        if (n++ == 0)
+            text_addf(t, "\n[%s]\n", name);
         char *text = ini_unquote(ini, s->entry[i].text, &e);
         text_addf(t, "%s = ", s->entry[i].key);
         text_print(t, text ? text : s->entry[i].text);

@@ -181,3 +181,16 @@ int stages_resolve(struct recipe *r, struct error *e)
                 return -1;
     return 0;
 }
+
+int knob_reaches(const struct recipe *r, const char *key)
+{
+    const struct ini *ini = r->ini;
+    for (int f = 0; f < r->phases; f++)
+        for (int i = 0; i < r->phase[f].stages; i++)
+            for (int k = 0; k < ini->call[f][i]->args; k++) {
+                const char *knob = ini->call[f][i]->arg[k].knob;
+                if (knob && !strcmp(knob + 1, key))
+                    return 1;
+            }
+    return 0;
+}
