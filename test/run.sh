@@ -14,6 +14,7 @@ logs=.build/test
 limit=${TEST_TIMEOUT:-600}
 
 if [ "${1:-}" = --one ]; then # one program, its output and status into $logs
+    [ $# -gt 1 ] || exit 0 # xargs had nothing to hand on
     program=$2 name=$(basename "$2")
     export CMOCKA_MESSAGE_OUTPUT=tap
     export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_leaks=1:strict_string_checks=1}
