@@ -35,7 +35,8 @@ struct task_row {
     void (*close)(struct task *t);
     const char *alphabet;  /* characters that prompts and golds use, for the character tokenizer; NULL: the task needs a model's own tokenizer */
     void (*make)(const struct task *t, enum split split, uint64_t index, struct item *out);
-    /* Warm-up text for the item, as the teacher writes it (perhaps imperfect): draws from r. NULL: no gold text. */
+    /* Warm-up text for the item, as the teacher writes it (perhaps imperfect): draws from r. NULL: no gold text.
+     * Like make, it replaces what out held. */
     void (*gold)(const struct task *t, const struct item *it, struct rng r, struct text *out);
     /* Strict: format and answer. Lenient: the answer wherever it can be found. */
     void (*check)(const struct task *t, const struct item *it, const char *response, int len, enum verdict *strict, enum verdict *lenient);

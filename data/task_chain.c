@@ -213,6 +213,7 @@ static void gold(const struct task *t, const struct item *it, struct rng r, stru
     enum { BARE, SLIP, SLIP_LINE, SLIP_RESULT, LINES = 16, OF_LINE = 2 }; /* positions of draws */
     struct prompt p;
     int mod = knob(t, P_MOD), slip = -1;
+    text_clear(out);
     if (rng_uniform(r, BARE) < t->value[P_BARE].num) {
         text_addf(out, "#%s", it->extra.s);
         return;

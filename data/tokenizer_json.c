@@ -120,7 +120,7 @@ static int id_of(const json_t *v, const char *what, int *id, struct error *e)
 /* The largest id of all, plus one, before anything is stored: -1 and a message when an id is absurd. */
 static int count_ids(json_t *vocab, const json_t *added, struct error *e)
 {
-    int most = -1, id;
+    int most = -1, id = 0;
     const char *key;
     json_t *v;
     json_object_foreach(vocab, key, v)
