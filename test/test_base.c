@@ -97,14 +97,14 @@ static void test_nearest_name(void **state)
     (void)state;
     static const char *const names[] = {"lambda", "eps_low", "eps_high", "lr", "steps", "group"};
     enum { N = 6 };
-    assert_string_equal(nearest_name("lamda", names, N), "lambda");    /* one missing */
-    assert_string_equal(nearest_name("lambdda", names, N), "lambda");  /* one too many */
-    assert_string_equal(nearest_name("lanbda", names, N), "lambda");   /* one wrong */
-    assert_string_equal(nearest_name("grupo", names, N), "group");     /* two neighbours swapped and one lost */
+    assert_string_equal(nearest_name("lamda", names, N), "lambda");   /* one missing */
+    assert_string_equal(nearest_name("lambdda", names, N), "lambda"); /* one too many */
+    assert_string_equal(nearest_name("lanbda", names, N), "lambda");  /* one wrong */
+    assert_string_equal(nearest_name("grupo", names, N), "group");    /* two neighbours swapped and one lost */
     assert_string_equal(nearest_name("eps-hihg", names, N), "eps_high");
     assert_string_equal(nearest_name("EPS-LOW", names, N), "eps_low"); /* '-' is '_', case does not count */
     assert_string_equal(nearest_name("rl", names, N), "lr");
-    assert_string_equal(nearest_name("lam", names, N), "lambda");      /* an abbreviation */
+    assert_string_equal(nearest_name("lam", names, N), "lambda"); /* an abbreviation */
     assert_null(nearest_name("temperature", names, N));
     assert_null(nearest_name("q", names, N)); /* one letter suggests nothing */
     assert_null(nearest_name("", names, N));
@@ -541,24 +541,15 @@ static void test_clock(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_fail),
-        cmocka_unit_test(test_fail_is_bounded),
-        cmocka_unit_test(test_die),
-        cmocka_unit_test(test_nearest_name),
-        cmocka_unit_test(test_alloc),
-        cmocka_unit_test(test_resize),
-        cmocka_unit_test(test_out_of_memory),
-        cmocka_unit_test(test_text),
-        cmocka_unit_test(test_arena),
-        cmocka_unit_test(test_arena_print),
-        cmocka_unit_test(test_arena_misuse),
-        cmocka_unit_test(test_philox),
-        cmocka_unit_test(test_streams),
-        cmocka_unit_test(test_streams_are_distinct),
-        cmocka_unit_test(test_uniform),
-        cmocka_unit_test(test_normal),
-        cmocka_unit_test(test_below),
-        cmocka_unit_test(test_hash),
+        cmocka_unit_test(test_fail),          cmocka_unit_test(test_fail_is_bounded),
+        cmocka_unit_test(test_die),           cmocka_unit_test(test_nearest_name),
+        cmocka_unit_test(test_alloc),         cmocka_unit_test(test_resize),
+        cmocka_unit_test(test_out_of_memory), cmocka_unit_test(test_text),
+        cmocka_unit_test(test_arena),         cmocka_unit_test(test_arena_print),
+        cmocka_unit_test(test_arena_misuse),  cmocka_unit_test(test_philox),
+        cmocka_unit_test(test_streams),       cmocka_unit_test(test_streams_are_distinct),
+        cmocka_unit_test(test_uniform),       cmocka_unit_test(test_normal),
+        cmocka_unit_test(test_below),         cmocka_unit_test(test_hash),
         cmocka_unit_test(test_clock),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,5 @@
-/* model/base/file: reading with limits, writes that leave the old file whole whatever fails, the swap of directories and
- * its recovery from every state a crash can leave behind. */
+/* model/base/file: reading with limits, writes that leave the old file whole whatever fails, the swap of directories
+ * and its recovery from every state a crash can leave behind. */
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
@@ -213,7 +213,8 @@ static int body_write(const char *path)
     char block[4096] = {0};
     if (file_create(&w, path, &e) != 0 || file_put(&w, block, 1024, &e) != 0)
         return 2;
-    if (file_put(&w, block, sizeof block, &e) != -1 || !strstr(e.text, "File too large") || !strstr(e.text, "as it was"))
+    if (file_put(&w, block, sizeof block, &e) != -1 || !strstr(e.text, "File too large") ||
+        !strstr(e.text, "as it was"))
         return 3;
     struct error second = {"untouched"};
     if (file_put(&w, block, 1, &second) != -1 || file_commit(&w, &second) != -1 || strcmp(second.text, "untouched"))

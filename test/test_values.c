@@ -1,4 +1,5 @@
-/* model/base/json and param: what is refused and in which words, what reads back equal, every type and bound of a row. */
+/* model/base/json and param: what is refused and in which words, what reads back equal, every type and bound of a row.
+ */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -116,8 +117,8 @@ static void test_json_members(void **state)
 {
     (void)state;
     struct error e;
-    static const char text[] =
-        "{\"i\":7,\"r\":16.0,\"half\":2.5,\"huge\":1e300,\"big\":9223372036854775807,\"t\":true,\"s\":\"x\",\"n\":null}";
+    static const char text[] = "{\"i\":7,\"r\":16.0,\"half\":2.5,\"huge\":1e300,\"big\":9223372036854775807,\"t\":true,"
+                               "\"s\":\"x\",\"n\":null}";
     json_t *o = json_parse(text, sizeof text - 1, &e);
     assert_non_null(o);
     long i = -1;
@@ -128,8 +129,8 @@ static void test_json_members(void **state)
     i = -1;
     static const struct {
         const char *key, *why;
-    } bad[] = {{"half", "whole"}, {"huge", "whole"}, {"big", "outside"}, {"t", "not a number"},
-               {"s", "not a number"}, {"n", "missing"}, {"none", "missing"}};
+    } bad[] = {{"half", "whole"},     {"huge", "whole"}, {"big", "outside"}, {"t", "not a number"},
+               {"s", "not a number"}, {"n", "missing"},  {"none", "missing"}};
     for (int k = 0; k < 7; k++) {
         assert_int_equal(json_need_int(o, bad[k].key, 0, 10, &i, &e), -1);
         assert_contains(e.text, bad[k].key);
@@ -267,7 +268,7 @@ static void test_param_off(void **state)
         v = accept("limit", words[i]);
         assert_true(v.off && v.num == INFINITY); /* comparing with it needs no special case */
         v = accept("rounds", words[i]);
-        assert_true(v.off && v.num == 0);        /* will be cast to int */
+        assert_true(v.off && v.num == 0); /* will be cast to int */
         assert_true(accept("mode", words[i]).off);
         assert_true(accept("file", words[i]).off);
     }
@@ -316,10 +317,11 @@ static void test_param_text(void **state)
 {
     (void)state;
     char buf[64], said[512];
-    static const char *const same[][2] = {{"clip", "0.2"},   {"clip", "0.1"},    {"clip", "1e-05"}, {"limit", "10"},
-                                          {"limit", "3000"}, {"limit", "1e+20"}, {"steps", "1000"}, {"std", "true"},
-                                          {"std", "false"},  {"kind", "k2"},     {"words", "x y"},  {"limit", "off"},
-                                          {"mode", "off"},   {"file", "off"},    {"limit", "0"},    {"limit", "123456.75"}};
+    static const char *const same[][2] = {
+        {"clip", "0.2"},   {"clip", "0.1"},    {"clip", "1e-05"}, {"limit", "10"},
+        {"limit", "3000"}, {"limit", "1e+20"}, {"steps", "1000"}, {"std", "true"},
+        {"std", "false"},  {"kind", "k2"},     {"words", "x y"},  {"limit", "off"},
+        {"mode", "off"},   {"file", "off"},    {"limit", "0"},    {"limit", "123456.75"}};
     for (int i = 0; i < 16; i++) {
         struct value v = accept(same[i][0], same[i][1]);
         assert_string_equal(param_text(row(same[i][0]), &v, buf), same[i][1]);
@@ -336,14 +338,10 @@ static void test_param_text(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_json_refuses),
-        cmocka_unit_test(test_json_round_trip),
-        cmocka_unit_test(test_json_members),
-        cmocka_unit_test(test_param_find),
-        cmocka_unit_test(test_param_numbers),
-        cmocka_unit_test(test_param_off),
-        cmocka_unit_test(test_param_words),
-        cmocka_unit_test(test_param_text),
+        cmocka_unit_test(test_json_refuses),  cmocka_unit_test(test_json_round_trip),
+        cmocka_unit_test(test_json_members),  cmocka_unit_test(test_param_find),
+        cmocka_unit_test(test_param_numbers), cmocka_unit_test(test_param_off),
+        cmocka_unit_test(test_param_words),   cmocka_unit_test(test_param_text),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -34,11 +34,12 @@ struct arena {
     struct arena_memory memory;
 };
 
-int arena_want(struct arena *a, const char *name, size_t bytes); /* returns the block's number; before the commit only */
+int arena_want(struct arena *a, const char *name,
+               size_t bytes); /* returns the block's number; before the commit only */
 void arena_commit(struct arena *a, const struct arena_memory *m); /* dies when there is no memory */
 void *arena_at(const struct arena *a, int block);                 /* 64-byte aligned */
-int arena_check(const struct arena *a, struct error *e);          /* fails, naming the block whose guard word was overwritten */
-void arena_print(const struct arena *a, FILE *f);                 /* one line a block, largest first, and the total */
+int arena_check(const struct arena *a, struct error *e); /* fails, naming the block whose guard word was overwritten */
+void arena_print(const struct arena *a, FILE *f);        /* one line a block, largest first, and the total */
 void arena_free(struct arena *a);
 
 #endif

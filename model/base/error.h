@@ -17,8 +17,7 @@ int fail(struct error *e, const char *format, ...) __attribute__((format(printf,
 int fail_in(struct error *e, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* A broken invariant or exhausted memory: prints file, line and message to standard error, exits with status 1. */
-void die_at(const char *file, int line, const char *format, ...)
-    __attribute__((noreturn, format(printf, 3, 4)));
+void die_at(const char *file, int line, const char *format, ...) __attribute__((noreturn, format(printf, 3, 4)));
 #define die(...) die_at(__FILE__, __LINE__, __VA_ARGS__)
 
 /* The candidate nearest to name by edit distance ('-' and '_' are equal), or NULL when none is near enough to

@@ -241,7 +241,8 @@ int file_make_directory(const char *path, struct error *e)
         part[i] = 0;
         if (mkdir(part, 0777) == 0 || file_is_directory(part))
             continue;
-        return fail(e, "cannot make directory %s: %s", part, errno == EEXIST ? "a file has that name" : strerror(errno));
+        return fail(e, "cannot make directory %s: %s", part,
+                    errno == EEXIST ? "a file has that name" : strerror(errno));
     }
     return 0;
 }

@@ -24,10 +24,10 @@ int file_put(struct file_writer *w, const void *p, size_t len, struct error *e);
 int file_commit(struct file_writer *w, struct error *e);
 void file_abandon(struct file_writer *w);
 
-int file_write(const char *path, const void *p, size_t len, struct error *e); /* create, put, commit */
+int file_write(const char *path, const void *p, size_t len, struct error *e);  /* create, put, commit */
 int file_append(const char *path, const void *p, size_t len, struct error *e); /* one write at the end; creates */
 int file_truncate(const char *path, long len, struct error *e);
-long file_size(const char *path);                        /* -1: not there or not a regular file */
+long file_size(const char *path); /* -1: not there or not a regular file */
 int file_is_directory(const char *path);
 int file_make_directory(const char *path, struct error *e); /* parents too; good when it is already there */
 /* Replace directory `to` by directory `from` (`to` may be missing): to -> to.old, from -> to, remove to.old.

@@ -13,8 +13,8 @@ char *mem_strdup(const char *s);
 /* Grow array *p of elements of `size` bytes so that it holds at least `need`; *cap is its capacity in elements. */
 void mem_grow(void *p_to_pointer, int *cap, int need, size_t size);
 
-long mem_count(void);        /* allocations so far in this process */
-void mem_fail_at(long n);    /* tests: let allocation number n (counted from now, 1 is the next) fail; 0 is off */
+long mem_count(void);     /* allocations so far in this process */
+void mem_fail_at(long n); /* tests: let allocation number n (counted from now, 1 is the next) fail; 0 is off */
 
 /* Text that grows. s is always terminated once something was added; a zeroed struct is an empty text. */
 struct text {

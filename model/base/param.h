@@ -18,8 +18,8 @@ struct param {
 };
 
 struct value {
-    double num;       /* number; 0/1 for bools; index of the choice */
-    int off;          /* written as "off" or null; allowed only when the default is "off" or the bounds reach infinity */
+    double num; /* number; 0/1 for bools; index of the choice */
+    int off;    /* written as "off" or null; allowed only when the default is "off" or the bounds reach infinity */
     const char *text; /* choices and texts; owned by whoever parsed it */
 };
 

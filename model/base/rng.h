@@ -17,9 +17,9 @@ struct rng { /* one stream: draws are numbered by position */
 void philox(uint32_t out[4], const uint32_t counter[4], const uint32_t key[2]);
 
 struct rng rng_stream(uint64_t seed, enum rng_purpose purpose, uint64_t step, uint64_t prompt, uint32_t sample);
-uint64_t rng_bits(struct rng r, uint64_t position);   /* 64 random bits */
-double rng_uniform(struct rng r, uint64_t position);  /* [0, 1), 53 bits */
-double rng_normal(struct rng r, uint64_t position);   /* standard normal, Box-Muller on own log/cos of the C library in double */
+uint64_t rng_bits(struct rng r, uint64_t position);    /* 64 random bits */
+double rng_uniform(struct rng r, uint64_t position);   /* [0, 1), 53 bits */
+double rng_normal(struct rng r, uint64_t position);    /* standard normal: Box-Muller, log and cos of the C library */
 int rng_below(struct rng r, uint64_t position, int n); /* 0..n-1, n >= 1, without modulo bias worth speaking of */
 
 /* 64-bit mixing of bytes: splits of tasks, noise that is a function of text. Stable for ever. */
