@@ -24,7 +24,9 @@ struct item {
 };
 void item_free(struct item *it);
 
-struct step { int start, end; }; /* bytes [start, end) of the response; the separator belongs to its step */
+struct step {
+    int start, end;
+}; /* bytes [start, end) of the response; the separator belongs to its step */
 
 struct task; /* an open task */
 struct task_row {
@@ -33,23 +35,26 @@ struct task_row {
     /* Check parameters together, open files; may set t->state and t->size[]. NULL: nothing to do. */
     int (*open)(struct task *t, struct error *e);
     void (*close)(struct task *t);
-    const char *alphabet;  /* characters that prompts and golds use, for the character tokenizer; NULL: the task needs a model's own tokenizer */
+    const char *alphabet; /* characters that prompts and golds use, for the character tokenizer; NULL: the task needs a
+                             model's own tokenizer */
     void (*make)(const struct task *t, enum split split, uint64_t index, struct item *out);
     /* Warm-up text for the item, as the teacher writes it (perhaps imperfect): draws from r. NULL: no gold text.
      * Like make, it replaces what out held. */
     void (*gold)(const struct task *t, const struct item *it, struct rng r, struct text *out);
     /* Strict: format and answer. Lenient: the answer wherever it can be found. */
-    void (*check)(const struct task *t, const struct item *it, const char *response, int len, enum verdict *strict, enum verdict *lenient);
+    void (*check)(const struct task *t, const struct item *it, const char *response, int len, enum verdict *strict,
+                  enum verdict *lenient);
     /* Steps of a response, at most max; returns their number. NULL: no steps. */
     int (*steps)(const struct task *t, const struct item *it, const char *response, int len, struct step *s, int max);
     /* Oracle: is step k of n right, given the ones before? VERDICT_UNPARSABLE when it is no step at all. */
-    enum verdict (*check_step)(const struct task *t, const struct item *it, const char *response, int len, const struct step *s, int n, int k);
+    enum verdict (*check_step)(const struct task *t, const struct item *it, const char *response, int len,
+                               const struct step *s, int n, int k);
 };
 struct task {
     const struct task_row *row;
     struct value value[MAX_PARAMS]; /* in the order of row->params; texts are owned by the caller */
     void *state;
-    uint64_t size[2];   /* items of a split; 0: unlimited */
+    uint64_t size[2];                 /* items of a split; 0: unlimited */
     int longest_prompt, longest_gold; /* bytes, upper bounds; set by task_open (from sampling) unless open sets them */
 };
 

@@ -11,50 +11,9 @@
 #include <string.h>
 #include "../data/task.h"
 #include "../model/base/clock.h"
-/* last: it needs the headers above, and its macro fail() would change ours */
+/* last: they need the headers above, and cmocka's macro fail() would change ours */
 #include <cmocka.h>
-
-enum { R = VERDICT_RIGHT, W = VERDICT_WRONG, U = VERDICT_UNPARSABLE };
-
-/* Defaults with some of them set: "key=value", up to NULL. Returns what task_open returns. */
-static int try_open(struct task *t, const char *name, const char *const *set, struct error *e)
-{
-    const struct task_row *row = task_find(name);
-    struct value value[MAX_PARAMS];
-    assert_non_null(row);
-    for (int i = 0; i < param_count(row->params); i++)
-        assert_int_equal(param_parse(&row->params[i], row->params[i].def, &value[i], e), 0);
-    for (; *set; set++) {
-        char key[64];
-        const char *equals = strchr(*set, '=');
-        snprintf(key, sizeof key, "%.*s", (int)(equals - *set), *set);
-        int i = param_find(row->params, key);
-        assert_true(i >= 0);
-        if (param_parse(&row->params[i], equals + 1, &value[i], e))
-            return -1;
-    }
-    return task_open(t, row, value, e);
-}
-
-#define SET(...) ((const char *const[]){__VA_ARGS__, NULL})
-#define DEFAULTS ((const char *const[]){NULL})
-
-static void open_task(struct task *t, const char *name, const char *const *set)
-{
-    struct error e = {""};
-    if (try_open(t, name, set, &e))
-        fail_msg("%s", e.text);
-}
-
-static void expect_refused(const char *name, const char *const *set, const char *message)
-{
-    struct task t;
-    struct error e = {""};
-    if (try_open(&t, name, set, &e) != -1)
-        fail_msg("%s is not refused", set[0]);
-    if (!strstr(e.text, message))
-        fail_msg("'%s' does not say '%s'", e.text, message);
-}
+#include "tasks.h"
 
 static struct item chain_item(const char *prompt, const char *answer)
 {
@@ -111,11 +70,6 @@ static void test_purity(void **state)
         task_close(&a);
         task_close(&b);
     }
-}
-
-static int by_text(const void *a, const void *b)
-{
-    return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
 /* No prompt of 20,000 training items is among those of 2,000 test items, and the training items vary. */
@@ -616,103 +570,6 @@ static void test_refusals(void **state)
     expect_refused("chain", SET("operators=++"), "twice");
     expect_refused("chain", SET("mod=2", "ops_min=1", "ops_max=1", "operators=+"), "too few different prompts");
     expect_refused("chain", SET("bare=1.5"), "bare");
-    expect_refused("stories", SET("words=dog"), "at least two");
-    expect_refused("stories", SET("words=dog,dog"), "twice");
-    expect_refused("stories", SET("words=dog,Dog"), "twice");
-    expect_refused("stories", SET("words=dog,cat,park"), "exactly two");
-    expect_refused("stories", SET("words=dog,,park"), "letters");
-    expect_refused("stories", SET("words="), "letters");
-    expect_refused("stories", SET("words=dog,p@rk"), "letters");
-    expect_refused("stories", SET("words=abcdefghijklmnopqrstuvwxyzabcdefgh,dog"), "at most 31");
-    expect_refused("stories", SET("start="), "start is empty");
-    expect_refused("stories", SET("pairs=true"), "opening");
-    expect_refused("stories", SET("pairs=true", "opening=true", "nouns=boy,girl"), "held out");
-}
-
-static void test_stories_check(void **state)
-{
-    (void)state;
-    static const struct {
-        const char *response;
-        int strict, lenient;
-    } cases[] = {
-        {", a dog went to the park.", R, R},
-        {"The DOG! Then the Park", R, R},
-        {"dog park", R, R},
-        {"park dog", W, R},
-        {"park dog park", R, R},
-        {"dogs in the park", W, W},
-        {"a dog at parking", W, W},
-        {"a hotdog in the park", W, W},
-        {"dog's park", R, R},
-        {"dog2park", R, R},
-        {"dog-park", R, R},
-        {"\xe2\x80\x9c"
-         "dog\xe2\x80\x9d park",
-         R, R}, /* curly quotes */
-        {"dog", W, W},
-        {"", U, U},
-        {" ", W, W},
-        {"dogpark", W, W},
-    };
-    struct task t;
-    struct item it = {0};
-    open_task(&t, "stories", DEFAULTS);
-    t.row->make(&t, SPLIT_TRAIN, 12345, &it);
-    assert_string_equal(it.prompt.s, "Once upon a time");
-    assert_string_equal(it.extra.s, "dog,park");
-    assert_true(t.size[0] == 1 && t.size[1] == 1 && t.longest_prompt == 16 && t.longest_gold == 0);
-    assert_true(!t.row->gold && !t.row->alphabet && !t.row->steps);
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        enum verdict strict, lenient;
-        t.row->check(&t, &it, cases[i].response, (int)strlen(cases[i].response), &strict, &lenient);
-        if ((int)strict != cases[i].strict || (int)lenient != cases[i].lenient)
-            fail_msg("'%s': %d %d, not %d %d", cases[i].response, strict, lenient, cases[i].strict, cases[i].lenient);
-    }
-    enum verdict strict, lenient;
-    t.row->check(&t, &it, "dog\0park", 8, &strict, &lenient);
-    assert_int_equal(strict, VERDICT_RIGHT);
-    t.row->check(&t, &it, "dog park", 7, &strict, &lenient); /* cut off */
-    assert_int_equal(strict, VERDICT_WRONG);
-    item_free(&it);
-    task_close(&t);
-}
-
-/* All 90 ordered pairs of the ten nouns, each in one split only, named by the opening. */
-static void test_stories_pairs(void **state)
-{
-    (void)state;
-    struct task t;
-    struct item it = {0};
-    char *seen[90];
-    int n = 0;
-    open_task(&t, "stories", SET("pairs=true", "opening=true"));
-    assert_int_equal(t.size[SPLIT_TRAIN] + t.size[SPLIT_TEST], 90);
-    assert_true(t.size[SPLIT_TEST] >= 3 && t.size[SPLIT_TEST] <= 20);
-    for (int split = 0; split < 2; split++)
-        for (uint64_t i = 0; i < t.size[split]; i++) {
-            char want[128], words[80];
-            t.row->make(&t, (enum split)split, i + (uint64_t)split * t.size[split] * 3, &it);
-            snprintf(words, sizeof words, "%s", it.extra.s);
-            char *second = strchr(words, ',');
-            *second++ = 0;
-            snprintf(want, sizeof want, "The %s and the %s. Once upon a time", words, second);
-            assert_string_equal(it.prompt.s, want);
-            assert_true(it.prompt.len <= t.longest_prompt);
-            seen[n++] = mem_strdup(it.extra.s);
-        }
-    qsort(seen, 90, sizeof *seen, by_text);
-    for (int i = 0; i < 90; i++)
-        assert_true(i == 0 || strcmp(seen[i - 1], seen[i]));
-    for (int i = 0; i < 90; i++)
-        mem_free(seen[i]);
-    item_free(&it);
-    task_close(&t);
-    open_task(&t, "stories", SET("opening=yes", "words=Cat , boat"));
-    t.row->make(&t, SPLIT_TEST, 0, &it);
-    assert_string_equal(it.prompt.s, "The Cat and the boat. Once upon a time");
-    item_free(&it);
-    task_close(&t);
 }
 
 int main(void)
@@ -734,8 +591,6 @@ int main(void)
         cmocka_unit_test(test_teacher_slips),
         cmocka_unit_test(test_answer_noise),
         cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_stories_check),
-        cmocka_unit_test(test_stories_pairs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
