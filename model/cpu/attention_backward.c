@@ -1,0 +1,225 @@
+/* Attention backward: probabilities are computed again from the kept maximum and sum.
+ *
+ * A work item is one group and one key head, alone responsible for those keys' gradients, so sums have one order: runs in
+ * order, tokens in order, the query heads of the key head in order. With P the probabilities, dP = dout V^T and
+ * dS = P (dP - dout.out) scale:  dq = dS K, dk = dS^T q, dv = P^T dout.
+ */
+#include "chain.h"
+
+/* Scratch shared by all threads, per key head and token of the store: keys with lanes along the head, values with lanes along
+ * the tokens (the other way round than in the store), and the two gradients. */
+struct shared {
+    float *key, *value, *dkey, *dvalue;
+};
+
+static struct shared shared_of(const struct device *d, const struct attention_shape *s)
+{
+    size_t n = (size_t)s->G * s->store;
+    struct shared h;
+    h.key = d->scratch;
+    h.dkey = h.key + n * value_width(s);
+    h.dvalue = h.dkey + n * value_width(s);
+    h.value = h.dvalue + n * value_width(s);
+    return h;
+}
+
+size_t cpu_attention_backward_shared(const struct attention_shape *s)
+{
+    return round_up((size_t)s->G * s->store * (3 * (size_t)value_width(s) + s->D) * sizeof(float), 64);
+}
+
+struct workspace { /* of a thread, for one tile */
+    float *score, *dscore, *query, *dout, *wide_query, *wide_dout, *dquery;
+    struct piece *piece;
+};
+
+size_t cpu_attention_backward_scratch(const struct attention_shape *s, int longest)
+{
+    size_t floats = (size_t)TILE_ROWS * (2 * score_stride(longest) + 2 * (size_t)s->D + 3 * (size_t)value_width(s));
+    return round_up(floats * sizeof(float) + (size_t)longest * sizeof(struct piece), 64);
+}
+
+static struct workspace workspace_of(const struct device *d, const struct attention_shape *s, int keys)
+{
+    struct workspace w;
+    size_t wide = (size_t)TILE_ROWS * value_width(s);
+    w.score = scratch_slice(d, cpu_attention_backward_shared(s), cpu_attention_backward_scratch(s, keys));
+    w.dscore = w.score + TILE_ROWS * score_stride(keys);
+    w.wide_query = w.dscore + TILE_ROWS * score_stride(keys);
+    w.wide_dout = w.wide_query + wide;
+    w.dquery = w.wide_dout + wide;
+    w.query = w.dquery + wide;
+    w.dout = w.query + (size_t)TILE_ROWS * s->D;
+    w.piece = (struct piece *)(w.dout + (size_t)TILE_ROWS * s->D);
+    return w;
+}
+
+struct backward {
+    const struct attention_shape *s;
+    const float *dout, *out, *stat, *qkv, *kv;
+    float *dqkv;
+    struct shared shared;
+};
+
+static size_t qkv_width(const struct attention_shape *s)
+{
+    return (size_t)(s->H + 2 * s->G) * s->D;
+}
+
+/* Keys and values of a run's tokens in the shared layouts, gradients zero. */
+static void prepare_run(const struct backward *b, const struct region *region, const struct run *run, int g)
+{
+    const struct attention_shape *s = b->s;
+    int width = value_width(s);
+    for (int t = 0; t < run->len; t++) {
+        int token = region->base + run->pos + t - region->pos;
+        const float *k = b->qkv + (size_t)(run->row + t) * qkv_width(s) + (size_t)(s->H + g) * s->D, *v = k + (size_t)s->G * s->D;
+        size_t wide = ((size_t)g * s->store + token) * width;
+        float *key = b->shared.key + wide, *value = b->shared.value + key_at(s, g, token);
+        memset(b->shared.dkey + wide, 0, (size_t)width * sizeof(float));
+        memset(b->shared.dvalue + wide, 0, (size_t)width * sizeof(float));
+        for (int i = 0; i < width; i++)
+            key[i] = i < s->D ? k[i] : 0.0f;
+        for (int i = 0; i < s->D; i++)
+            value[i * GROUP] = v[i];
+    }
+}
+
+/* Narrow and zero-padded copies of a head's vector. */
+static void copy_head(float *narrow, float *wide, const float *from, int D, int width)
+{
+    memcpy(narrow, from, (size_t)D * sizeof(float));
+    for (int i = 0; i < width; i++)
+        wide[i] = i < D ? from[i] : 0.0f;
+}
+
+static float dot_lanes(const float *a, const float *b, int n)
+{
+    vec sum[PARTS];
+    for (int p = 0; p < PARTS; p++)
+        sum[p] = vset(0.0f);
+    for (int i = 0; i < n; i += LANES)
+        sum[i / LANES % PARTS] = vfma(vload_n(a + i, n - i, 0), vload_n(b + i, n - i, 0), sum[i / LANES % PARTS]);
+    return tree_sum(sum);
+}
+
+/* In place: scores to probabilities, dP to dS. Zero behind the keys the row sees. */
+static void row_gradient(float *score, float *dscore, int visible, int keys, float scale, const float *stat, float delta)
+{
+    vec max = vset(stat[0]), inverse = vset(1.0f / stat[1]);
+    for (int i = 0; i < visible; i += LANES) {
+        vec p = vexp(vload(score + i) * vset(scale) - max) * inverse;
+        vec dp = (vload(dscore + i) - vset(delta)) * p * vset(scale);
+        vstore(score + i, p);
+        vstore(dscore + i, dp);
+    }
+    for (int i = visible; i < keys; i++)
+        score[i] = dscore[i] = 0.0f;
+}
+
+/* dvectors[key] += sum over the rows of weight[r][key] * rows[r], going on with each key's chain. */
+static void add_outer(float *dvectors, const float *weight, size_t stride, int count, const float *rows, const struct piece *p,
+                      int pieces, int width)
+{
+    struct tile shape = {1, (ptrdiff_t)stride, width, LANES, 2 * LANES, width};
+    for (int i = 0; i < pieces; i++)
+        for (int t = 0; t < tile_count(p[i].len); t++) {
+            int first = tile_first(p[i].len, t), end = t + 1 < tile_count(p[i].len) ? tile_first(p[i].len, t + 1) : p[i].len;
+            for (int c = 0; c < width;) {
+                int vectors = width - c >= TILE_COLUMNS ? 2 : 1;
+                tile(&shape, end - first, vectors, weight + p[i].pos + first, rows + c, count,
+                     dvectors + (size_t)(p[i].at + first) * width + c, TILE_CHAIN, NULL);
+                c += vectors * LANES;
+            }
+        }
+}
+
+static void load_tile(const struct backward *b, const struct run *run, int g, int first, int rows, const struct workspace *w)
+{
+    const struct attention_shape *s = b->s;
+    int D = s->D, width = value_width(s);
+    for (int r = 0; r < rows; r++) {
+        struct pair q = run_pair(run, s, g, first + r);
+        copy_head(w->query + r * D, w->wide_query + r * width, b->qkv + (size_t)q.row * qkv_width(s) + q.head * D, D, width);
+        copy_head(w->dout + r * D, w->wide_dout + r * width, b->dout + ((size_t)q.row * s->H + q.head) * D, D, width);
+    }
+}
+
+static void backward_tile(const struct backward *b, const struct run *run, int g, int first, int rows, int pieces,
+                          const struct workspace *w)
+{
+    const struct attention_shape *s = b->s;
+    int D = s->D, width = value_width(s), keys = run_pair(run, s, g, first + rows - 1).visible;
+    size_t stride = score_stride(keys), head = (size_t)g * s->store * width;
+    load_tile(b, run, g, first, rows, w);
+    chain_scores(w->score, stride, w->query, rows, b->kv + key_at(s, g, 0), w->piece, pieces, D);
+    chain_scores(w->dscore, stride, w->dout, rows, b->shared.value + key_at(s, g, 0), w->piece, pieces, D);
+    for (int r = 0; r < rows; r++) {
+        struct pair q = run_pair(run, s, g, first + r);
+        size_t at = (size_t)q.row * s->H + q.head;
+        float delta = dot_lanes(b->dout + at * D, b->out + at * D, D);
+        row_gradient(w->score + r * stride, w->dscore + r * stride, q.visible, keys, s->scale, b->stat + 2 * at, delta);
+    }
+    chain_values(w->dquery, w->dscore, stride, rows, b->shared.key + head, w->piece, pieces, width);
+    for (int r = 0; r < rows; r++) {
+        struct pair q = run_pair(run, s, g, first + r);
+        float *to = b->dqkv + (size_t)q.row * qkv_width(s) + (size_t)q.head * D;
+        for (int i = 0; i < D; i += LANES)
+            vstore_n(to + i, vload(w->dquery + r * width + i) + vset(0.0f), D - i);
+    }
+    add_outer(b->shared.dkey + head, w->dscore, stride, rows, w->wide_query, w->piece, pieces, width);
+    add_outer(b->shared.dvalue + head, w->score, stride, rows, w->wide_dout, w->piece, pieces, width);
+}
+
+static void backward_run(const struct device *d, const struct backward *b, const struct region *region, const struct run *run,
+                         int g)
+{
+    int pairs = run->len * (b->s->H / b->s->G);
+    if (pairs == 0)
+        return;
+    struct workspace w = workspace_of(d, b->s, run->pos + run->len);
+    for (int i = 0; i < tile_count(pairs); i++) {
+        int first = tile_first(pairs, i), end = i + 1 < tile_count(pairs) ? tile_first(pairs, i + 1) : pairs;
+        int pieces = chain_pieces(w.piece, region, run->region, run_pair(run, b->s, g, end - 1).visible);
+        backward_tile(b, run, g, first, end - first, pieces, &w);
+    }
+}
+
+static void finish_run(const struct backward *b, const struct region *region, const struct run *run, int g)
+{
+    const struct attention_shape *s = b->s;
+    for (int t = 0; t < run->len; t++) {
+        size_t token = (size_t)(region->base + run->pos + t - region->pos);
+        size_t wide = ((size_t)g * s->store + token) * value_width(s);
+        float *dk = b->dqkv + (size_t)(run->row + t) * qkv_width(s) + (size_t)(s->H + g) * s->D, *dv = dk + (size_t)s->G * s->D;
+        for (int i = 0; i < s->D; i++) { /* + 0: the sign of a zero, as in the forward */
+            dk[i] = b->shared.dkey[wide + i] + 0.0f;
+            dv[i] = b->shared.dvalue[wide + i] + 0.0f;
+        }
+    }
+}
+
+static void backward_group(const struct device *d, const struct backward *b, const struct rows *r, struct span group, int g)
+{
+    const struct run *run = (const struct run *)r->run.p + group.start;
+    const struct region *region = (const struct region *)r->region.p;
+    for (int i = 0; i < group.len; i++)
+        prepare_run(b, &region[run[i].region], &run[i], g);
+    for (int i = 0; i < group.len; i++)
+        backward_run(d, b, region, &run[i], g);
+    for (int i = 0; i < group.len; i++)
+        finish_run(b, &region[run[i].region], &run[i], g);
+}
+
+void cpu_attention_backward(struct device *d, Dev dqkv, Dev dout, Dev out, Dev stat, Dev qkv, Dev kv, const struct rows *r,
+                            const struct attention_shape *s)
+{
+    struct backward b = {s, reals(dout), reals(out), reals(stat), reals(qkv), reals(kv), reals(dqkv), shared_of(d, s)};
+    const struct span *group = (const struct span *)r->group.p;
+    int threads = threads_for(d, 200.0 * r->count * s->H * s->D);
+    if (d->scratch_bytes < cpu_attention_backward_shared(s))
+        die("scratch memory: attention_backward needs more than the %zu bytes reserved", d->scratch_bytes);
+#pragma omp parallel for schedule(dynamic) num_threads(threads) if (threads > 1)
+    for (int i = 0; i < r->groups * s->G; i++)
+        backward_group(d, &b, r, group[i / s->G], i % s->G);
+}

@@ -1,0 +1,70 @@
+/* From a run to the keys it sees: the pieces of its chain of regions, root first, and tiles of its queries. Shared by the two
+ * directions of attention. */
+#ifndef CPU_CHAIN_H
+#define CPU_CHAIN_H
+#include "cpu.h"
+#include "tile.h"
+
+/* Keys at positions pos .. pos+len lie in the store from token `at` on, a multiple of KV_ALIGN. */
+struct piece {
+    int pos, len, at;
+};
+
+/* One layer of the store: keys [G][store/16][D][16], so that lanes are keys; values [G][store][value_width], so that lanes
+ * are parts of the head. */
+static inline int value_width(const struct attention_shape *s)
+{
+    return (int)round_up((size_t)s->D, GROUP);
+}
+
+static inline size_t key_at(const struct attention_shape *s, int g, int token)
+{
+    return ((size_t)g * s->store + (size_t)(token / GROUP) * GROUP) * s->D + token % GROUP;
+}
+
+static inline size_t value_at(const struct attention_shape *s, int g, int token)
+{
+    return (size_t)s->G * s->store * s->D + ((size_t)g * s->store + token) * value_width(s);
+}
+
+/* Pieces of positions 0 .. end-1 along the chain that ends in `region`; returns how many. At most one a position. */
+static inline int chain_pieces(struct piece *p, const struct region *all, int region, int end)
+{
+    int n = 0;
+    for (int i = region, e = end; i >= 0; e = all[i].pos, i = all[i].parent)
+        if (e > all[i].pos)
+            p[n++] = (struct piece){all[i].pos, e - all[i].pos, all[i].base};
+    for (int i = 0; i < n / 2; i++) {
+        struct piece x = p[i];
+        p[i] = p[n - 1 - i];
+        p[n - 1 - i] = x;
+    }
+    return n;
+}
+
+/* Scores of a tile are kept for all its keys: [rows][stride], stride an odd multiple of 16 so that rows fall into different
+ * sets of the cache, and long enough for the overhang of the last 16 keys. */
+static inline size_t score_stride(int keys)
+{
+    return round_up((size_t)keys + GROUP, GROUP) | GROUP;
+}
+
+/* score[r][position] = sum over the head of a[r] * panel, for all keys of the pieces; panels as the keys of the store. */
+void chain_scores(float *score, size_t stride, const float *a, int rows, const float *panels, const struct piece *p, int pieces,
+                  int D);
+/* to[r] = sum over positions of weight[r][position] * vectors[position]; vectors [token][width]. */
+void chain_values(float *to, const float *weight, size_t stride, int rows, const float *vectors, const struct piece *p,
+                  int pieces, int width);
+
+/* Rows of a tile are (token, head) pairs of a run: token major, the H/G heads that read one key head inside. */
+struct pair {
+    int row, head, visible; /* row of the batch, query head, keys seen */
+};
+
+static inline struct pair run_pair(const struct run *run, const struct attention_shape *s, int g, int i)
+{
+    int ratio = s->H / s->G, t = i / ratio;
+    return (struct pair){run->row + t, g * ratio + i % ratio, run->pos + t + 1};
+}
+
+#endif

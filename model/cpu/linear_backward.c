@@ -1,0 +1,203 @@
+/* The two gradients of a linear layer, from the one layout of its weights.
+ *
+ * Input: the roles are exchanged. Lanes are 32 rows (dout is packed transposed), weights are broadcast, the result is
+ * transposed back; each element is one chain over n.
+ * Weight: lanes are outputs, activations are broadcast, and the gradient comes out packed as the weights are; each
+ * element is one chain over the rows of a block, then one addition.
+ */
+#include "cpu.h"
+#include "tile.h"
+#include "transpose.h"
+
+enum { ROW_BLOCK = 256, N_BLOCK = 768, W_STRIDE = N_BLOCK + 16, LANE_ROWS = PANEL };
+
+/* ---- input ---- */
+
+struct input_gradient {
+    const float *dout, *W;
+    float *din;
+    int N, K;
+};
+
+static size_t input_scratch(int rows, int N, int K)
+{
+    size_t groups = (size_t)(least(rows, ROW_BLOCK) + LANE_ROWS - 1) / LANE_ROWS;
+    return (groups * LANE_ROWS * (size_t)(least(N, N_BLOCK) + K) + (size_t)TILE_ROWS * W_STRIDE) * sizeof(float);
+}
+
+/* packed[group][n][32 rows] from dout rows m0 .. m0+rows, columns n0 .. n0+n; missing rows are zero. */
+static void pack_rows(float *packed, const struct input_gradient *g, int m0, int rows, int n0, int n)
+{
+    for (int first = 0; first < rows; first += LANE_ROWS, packed += (size_t)n * LANE_ROWS) {
+        int here = (int)least(LANE_ROWS, rows - first);
+        if (here < LANE_ROWS)
+            memset(packed, 0, (size_t)n * LANE_ROWS * sizeof *packed);
+        transpose(packed, LANE_ROWS, g->dout + (size_t)(m0 + first) * g->N + n0, (size_t)g->N, here, n);
+    }
+}
+
+/* w[j][n] = W[n0 + n][k + j]: short contiguous pieces of the panels. */
+static void copy_weights(float *w, const struct input_gradient *g, int k, int count, int n0, int n)
+{
+    for (int i = 0; i < n; i += PANEL) {
+        const float *from = g->W + weight_at(n0 + i, k, g->K);
+        for (int j = 0; j < count; j++)
+            memcpy(w + (size_t)j * W_STRIDE + i, from + (size_t)j * PANEL, PANEL * sizeof *w);
+    }
+}
+
+/* Rows m0 .. m0+rows, columns k0 .. k1 of din. */
+static void input_item(const struct input_gradient *g, int m0, int rows, int k0, int k1, float *scratch)
+{
+    int groups = (rows + LANE_ROWS - 1) / LANE_ROWS, width = k1 - k0;
+    float *packed = scratch, *sum = packed + (size_t)groups * LANE_ROWS * (size_t)least(g->N, N_BLOCK);
+    float *w = sum + (size_t)groups * LANE_ROWS * (size_t)width;
+    struct tile shape = {W_STRIDE, 1, LANE_ROWS, LANES, 2 * LANES, LANE_ROWS};
+    for (int n0 = 0; n0 < g->N || n0 == 0; n0 += N_BLOCK) {
+        int n = (int)least(N_BLOCK, g->N - n0);
+        pack_rows(packed, g, m0, rows, n0, n);
+        for (int i = 0; i < tile_count(width); i++) {
+            int first = tile_first(width, i), end = i + 1 < tile_count(width) ? tile_first(width, i + 1) : width;
+            copy_weights(w, g, k0 + first, end - first, n0, n);
+            for (int group = 0; group < groups; group++)
+                for (int part = 0; part < LANE_ROWS; part += TILE_COLUMNS)
+                    tile(&shape, end - first, 2, w, packed + (size_t)group * n * LANE_ROWS + part, n,
+                         sum + ((size_t)group * width + first) * LANE_ROWS + part, n0 ? TILE_CHAIN : TILE_ZERO, NULL);
+        }
+    }
+    for (int group = 0; group < groups; group++)
+        transpose(g->din + (size_t)(m0 + group * LANE_ROWS) * g->K + k0, (size_t)g->K,
+                  sum + (size_t)group * width * LANE_ROWS, LANE_ROWS, width,
+                  (int)least(LANE_ROWS, rows - group * LANE_ROWS));
+}
+
+void cpu_linear_backward_input(struct device *d, Dev din, Dev dout, Dev W, int M, int N, int K)
+{
+    if (M <= 0 || K <= 0)
+        return;
+    struct input_gradient g = {reals(dout), reals(W), reals(din), N, K};
+    int threads = threads_for(d, 2.0 * M * N * K);
+    int blocks = (M + ROW_BLOCK - 1) / ROW_BLOCK, parts = 1;
+    if (threads > 1 && blocks < 2 * threads)
+        parts = (int)least((K + TILE_ROWS - 1) / TILE_ROWS, (2 * threads + blocks - 1) / blocks);
+#pragma omp parallel for schedule(dynamic) num_threads(threads) if (threads > 1)
+    for (int i = 0; i < blocks * parts; i++) {
+        int block = i / parts, part = i % parts;
+        int m0 = block * ROW_BLOCK, rows = (int)least(ROW_BLOCK, M - m0);
+        int k0 = (int)((long)K * part / parts), k1 = (int)((long)K * (part + 1) / parts);
+        input_item(&g, m0, rows, k0, k1, scratch_slice(d, 0, input_scratch(rows, N, k1 - k0)));
+    }
+}
+
+/* ---- weight ---- */
+
+enum { PANELS = 8, X_STRIDE = 16 }; /* panels of dout packed at once; floats of a row of packed activations */
+
+struct weight_gradient {
+    const float *dout, *in;
+    float *dW, *db;
+    const struct span *block;
+    int blocks, N, K;
+};
+
+static size_t weight_scratch(int N)
+{
+    size_t panels = (size_t)least(PANELS, (N + PANEL - 1) / PANEL);
+    return BLOCK_ROWS * (panels * PANEL + X_STRIDE) * sizeof(float);
+}
+
+/* packed[row][32] = columns n .. n+32 of dout, zero beyond N */
+static void pack_panel(float *packed, const struct weight_gradient *g, struct span s, int n)
+{
+    int columns = (int)least(PANEL, g->N - n);
+    const float *from = g->dout + (size_t)s.start * g->N + n;
+    for (int r = 0; r < s.len; r++, packed += PANEL, from += g->N) {
+        if (columns == PANEL) {
+            memcpy(packed, from, PANEL * sizeof *packed);
+            continue;
+        }
+        for (int c = 0; c < PANEL; c++)
+            packed[c] = c < columns ? from[c] : 0.0f;
+    }
+}
+
+static void pack_activations(float *x, const struct weight_gradient *g, struct span s, int k, int count)
+{
+    const float *from = g->in + (size_t)s.start * g->K + k;
+    if (k + X_STRIDE <= g->K)
+        for (int r = 0; r < s.len; r++, x += X_STRIDE, from += g->K)
+            memcpy(x, from, X_STRIDE * sizeof *x);
+    else
+        for (int r = 0; r < s.len; r++, x += X_STRIDE, from += g->K)
+            for (int j = 0; j < count; j++)
+                x[j] = from[j];
+}
+
+static void add_bias(float *db, const float *packed, int rows)
+{
+    vec sum[PANEL / LANES];
+    for (int v = 0; v < PANEL / LANES; v++)
+        sum[v] = vset(0.0f);
+    for (int r = 0; r < rows; r++)
+        for (int v = 0; v < PANEL / LANES; v++)
+            sum[v] = sum[v] + vload(packed + r * PANEL + v * LANES);
+    for (int v = 0; v < PANEL / LANES; v++)
+        vstore(db + v * LANES, vload(db + v * LANES) + sum[v]);
+}
+
+/* Panels p0 .. p1, inputs k0 .. k1 of the gradient, one block after the other. */
+static void weight_item(const struct weight_gradient *g, int p0, int p1, int k0, int k1, float *packed)
+{
+    float *x = packed + (size_t)(p1 - p0) * BLOCK_ROWS * PANEL;
+    struct tile shape = {1, X_STRIDE, PANEL, LANES, 2 * LANES, PANEL};
+    for (int b = 0; b < g->blocks; b++) {
+        struct span s = g->block[b];
+        for (int p = p0; p < p1; p++) {
+            float *panel = packed + (size_t)(p - p0) * BLOCK_ROWS * PANEL;
+            pack_panel(panel, g, s, p * PANEL);
+            if (g->db && k0 == 0)
+                add_bias(g->db + p * PANEL, panel, s.len);
+        }
+        for (int i = 0; i < tile_count(k1 - k0); i++) {
+            int first = tile_first(k1 - k0, i), end = i + 1 < tile_count(k1 - k0) ? tile_first(k1 - k0, i + 1) : k1 - k0;
+            pack_activations(x, g, s, k0 + first, end - first);
+            for (int p = p0; p < p1; p++)
+                for (int part = 0; part < PANEL; part += TILE_COLUMNS)
+                    tile(&shape, end - first, 2, x, packed + (size_t)(p - p0) * BLOCK_ROWS * PANEL + part, s.len,
+                         g->dW + weight_at(p * PANEL, k0 + first, g->K) + part, TILE_ADD, NULL);
+        }
+    }
+}
+
+size_t cpu_linear_backward_scratch(int rows, int N, int K)
+{
+    size_t a = input_scratch(rows, N, K), b = weight_scratch(N);
+    return round_up(a > b ? a : b, 64);
+}
+
+void cpu_linear_backward_weight(struct device *d, Dev dW, Dev db, Dev dout, Dev in, DevInt block, int blocks, int N, int K)
+{
+    struct weight_gradient g = {reals(dout), reals(in), reals(dW), reals(db), (const struct span *)block.p, blocks, N, K};
+    long rows = 0;
+    for (int b = 0; b < blocks; b++) {
+        rows += g.block[b].len;
+        if (g.block[b].len > BLOCK_ROWS)
+            die("a gradient block of %d rows; the most is %d", g.block[b].len, BLOCK_ROWS);
+    }
+    if (N <= 0 || (K <= 0 && !g.db))
+        return;
+    int threads = threads_for(d, 2.0 * rows * N * K);
+    int panels = (N + PANEL - 1) / PANEL, groups = (panels + PANELS - 1) / PANELS, parts = 1;
+    if (threads > 1 && groups < 2 * threads) {
+        groups = (int)least(panels, 2 * threads);
+        parts = (int)least((K + TILE_ROWS - 1) / TILE_ROWS, (2 * threads + groups - 1) / groups);
+    }
+    parts = parts < 1 ? 1 : parts;
+#pragma omp parallel for schedule(dynamic) num_threads(threads) if (threads > 1)
+    for (int i = 0; i < groups * parts; i++) {
+        int group = i / parts, part = i % parts;
+        int p0 = (int)((long)panels * group / groups), p1 = (int)((long)panels * (group + 1) / groups);
+        int k0 = (int)((long)K * part / parts), k1 = (int)((long)K * (part + 1) / parts);
+        weight_item(&g, p0, p1, k0, k1, scratch_slice(d, 0, weight_scratch(N)));
+    }
+}

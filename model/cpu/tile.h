@@ -1,0 +1,48 @@
+/* The inner loop of every product: c[r][v] += sum over k of a[r][k] * b[k][v], lanes along v, one fused multiply-add after
+ * the other in the order of k. Forward, both gradients and attention differ only in where a, b and c point.
+ *
+ * To tune for a new processor: TILE_ROWS accumulators of two vectors must fit its registers beside two vectors of b and
+ * one broadcast; fewer rows may use four or eight vectors. No result depends on any of it.
+ */
+#ifndef CPU_TILE_H
+#define CPU_TILE_H
+#include <stddef.h>
+#include "vec.h"
+
+#if defined(__AVX512F__)
+enum { TILE_ROWS = 14, TILE_ROWS4 = 6, TILE_ROWS8 = 3 };
+#elif defined(__FMA__)
+enum { TILE_ROWS = 6, TILE_ROWS4 = 3, TILE_ROWS8 = 1 };
+#else
+enum { TILE_ROWS = 12, TILE_ROWS4 = 6, TILE_ROWS8 = 3 };
+#endif
+
+/* Strides in floats. Vector v of b lies at (v & 1) * bv + (v >> 1) * bp; vector v of c at v * LANES. */
+struct tile {
+    ptrdiff_t ar, ak, bk, bv, bp, cr;
+};
+
+enum tile_mode {
+    TILE_ZERO,  /* c = chain from zero */
+    TILE_CHAIN, /* the chain goes on from what is in c */
+    TILE_ADD    /* c = c + chain from zero: one rounding */
+};
+
+/* rows 1..TILE_ROWS, vectors 1 or 2; 4 with rows <= TILE_ROWS4, 8 with rows <= TILE_ROWS8. k >= 0 steps. bias: vectors added
+ * to every row at the end, or NULL. */
+void tile(const struct tile *t, int rows, int vectors, const float *a, const float *b, long k, float *c, enum tile_mode mode,
+          const float *bias);
+
+/* Cut n rows into equal tiles of at most TILE_ROWS: number of tiles, and where tile i begins. */
+static inline int tile_count(int n)
+{
+    return (n + TILE_ROWS - 1) / TILE_ROWS;
+}
+
+static inline int tile_first(int n, int i)
+{
+    int tiles = tile_count(n);
+    return n / tiles * i + (i < n % tiles ? i : n % tiles);
+}
+
+#endif

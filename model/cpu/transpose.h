@@ -1,0 +1,60 @@
+/* Transposition of square blocks in registers: log2(LANES) steps of exchanging halves. */
+#ifndef CPU_TRANSPOSE_H
+#define CPU_TRANSPOSE_H
+#include "vec.h"
+
+/* Lane l of the two results of one step: bit `h` of row number and lane number change places. */
+#define FROM_LOW(l, h) ((l) & (h) ? LANES + (l) - (h) : (l))
+#define FROM_HIGH(l, h) ((l) & (h) ? LANES + (l) : (l) + (h))
+#define INDEX4(f, l, h) f((l), h), f((l) + 1, h), f((l) + 2, h), f((l) + 3, h)
+#if defined(__AVX512F__)
+#define INDEX(f, h) INDEX4(f, 0, h), INDEX4(f, 4, h), INDEX4(f, 8, h), INDEX4(f, 12, h)
+#elif defined(__FMA__)
+#define INDEX(f, h) INDEX4(f, 0, h), INDEX4(f, 4, h)
+#else
+#define INDEX(f, h) INDEX4(f, 0, h)
+#endif
+#define EXCHANGE(x, h)                                                                                                 \
+    UNROLL for (int i = 0; i < LANES; i++)                                                                             \
+        if (!(i & (h))) {                                                                                              \
+            vec low = __builtin_shufflevector(x[i], x[i + (h)], INDEX(FROM_LOW, h));                                   \
+            x[i + (h)] = __builtin_shufflevector(x[i], x[i + (h)], INDEX(FROM_HIGH, h));                               \
+            x[i] = low;                                                                                                \
+        }
+
+/* to[c][r] = from[r][c] for LANES x LANES; strides in floats. */
+static inline void transpose_block(float *to, size_t to_stride, const float *from, size_t from_stride)
+{
+    vec x[LANES];
+    UNROLL for (int i = 0; i < LANES; i++)
+        x[i] = vload(from + (size_t)i * from_stride);
+#if defined(__AVX512F__)
+    EXCHANGE(x, 8)
+#endif
+#if defined(__AVX512F__) || defined(__FMA__)
+    EXCHANGE(x, 4)
+#endif
+    EXCHANGE(x, 2)
+    EXCHANGE(x, 1)
+    UNROLL for (int i = 0; i < LANES; i++)
+        vstore(to + (size_t)i * to_stride, x[i]);
+}
+
+/* to[c][r] = from[r][c], any size; what lies outside is not touched. */
+static inline void transpose(float *to, size_t to_stride, const float *from, size_t from_stride, int rows, int columns)
+{
+    for (int r = 0; r < rows; r += LANES)
+        for (int c = 0; c < columns; c += LANES) {
+            const float *f = from + (size_t)r * from_stride + c;
+            float *t = to + (size_t)c * to_stride + r;
+            if (r + LANES <= rows && c + LANES <= columns) {
+                transpose_block(t, to_stride, f, from_stride);
+                continue;
+            }
+            for (int i = 0; i < LANES && r + i < rows; i++)
+                for (int j = 0; j < LANES && c + j < columns; j++)
+                    t[(size_t)j * to_stride + i] = f[(size_t)i * from_stride + j];
+        }
+}
+
+#endif

@@ -1,0 +1,72 @@
+/* Opening a device: threads, scratch memory, and whether this processor can run this build at all.
+ * Compiled for the same instruction set as the rest, so the check is done before anything is computed. */
+#include <unistd.h>
+#include "backend.h"
+#include "base/error.h"
+
+/* The first instruction set the build uses that this processor lacks, or NULL. */
+static const char *missing_instructions(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_cpu_init();
+#define NEED(name)                                                                                                     \
+    if (!__builtin_cpu_supports(name))                                                                                 \
+        return name;
+#ifdef __AVX512VL__
+    NEED("avx512vl")
+#endif
+#ifdef __AVX512DQ__
+    NEED("avx512dq")
+#endif
+#ifdef __AVX512BW__
+    NEED("avx512bw")
+#endif
+#ifdef __AVX512F__
+    NEED("avx512f")
+#endif
+#ifdef __AVX2__
+    NEED("avx2")
+#endif
+#ifdef __FMA__
+    NEED("fma")
+#endif
+#ifdef __AVX__
+    NEED("avx")
+#endif
+#undef NEED
+#endif
+    return NULL;
+}
+
+int device_open(struct device *d, const struct ops *ops, int threads, struct error *e)
+{
+    *d = (struct device){0};
+    const char *missing = missing_instructions();
+    if (missing)
+        return fail(e, "this build uses %s instructions, which this processor does not have; "
+                       "build again on this machine (make clean, then make)", missing);
+    long processors = sysconf(_SC_NPROCESSORS_ONLN);
+    d->ops = ops;
+    d->world = 1;
+    d->threads = threads > 0 ? threads : processors > 0 ? (int)processors : 1;
+    return 0;
+}
+
+void device_reserve(struct device *d, size_t bytes)
+{
+    if (bytes <= d->scratch_bytes)
+        return;
+    if (d->scratch)
+        d->ops->release(d, d->scratch);
+    d->scratch = d->ops->alloc(d, bytes);
+    if (!d->scratch)
+        die("no memory for %zu bytes of scratch; use smaller micro-batches", bytes);
+    d->scratch_bytes = bytes;
+}
+
+void device_close(struct device *d)
+{
+    if (d->scratch)
+        d->ops->release(d, d->scratch);
+    *d = (struct device){0};
+}
