@@ -57,7 +57,7 @@ packages() { # MANAGER LIBRARY...: all of them in one line
 # compiles "FLAGS" "PROGRAM": does a program of these lines compile and link?
 compiles() {
     printf "$2" >"$tmp/probe.c"
-    $compiler -x c "$tmp/probe.c" -x none -o "$tmp/probe" $1 >/dev/null 2>&1
+    $compiler -std=c11 -Werror=implicit-function-declaration -x c "$tmp/probe.c" -x none -o "$tmp/probe" $1 >/dev/null 2>&1
 }
 
 # find_library NAME PKGCONFIG LINK PROGRAM: sets cflags and libs, or fails
