@@ -205,6 +205,21 @@ void model_copy(struct model *to, const struct model *from)
     to->dev->ops->copy(to->dev, to->param, from->param, from->reals);
 }
 
+void model_snapshot(struct model *to, const struct model *from)
+{
+    model_copy(to, from);
+    to->dev->ops->copy(to->dev, to->moment1, from->moment1, from->reals);
+    to->dev->ops->copy(to->dev, to->moment2, from->moment2, from->reals);
+    to->steps = from->steps;
+}
+
+void model_reset_optimiser(struct model *m)
+{
+    m->dev->ops->zero(m->dev, m->moment1, m->reals);
+    m->dev->ops->zero(m->dev, m->moment2, m->reals);
+    m->steps = 0;
+}
+
 static Dev buffer_of(const struct model *m, int tensor, int which)
 {
     const Dev buffer[] = {m->param, m->grad, m->moment1, m->moment2};

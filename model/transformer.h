@@ -75,6 +75,8 @@ struct arena_memory device_memory(struct device *d);
 int model_create(struct model *m, const struct arch *a, int small_init, struct device *d, int trainable, struct error *e);
 void model_init(struct model *m, uint64_t seed);
 void model_copy(struct model *to, const struct model *from); /* weights only; same architecture */
+void model_snapshot(struct model *to, const struct model *from); /* weights, moments and step count */
+void model_reset_optimiser(struct model *m);                     /* moments and step count as at the start */
 void model_free(struct model *m);
 /* One tensor as plain [N][K] doubles, rows row .. row+rows. which: 0 weights, 1 gradient, 2 and 3 moments. */
 void model_read(const struct model *m, int tensor, int which, int row, int rows, double *to);

@@ -8,6 +8,7 @@
 #include "stage.h"
 
 enum source { SOURCE_ROLLOUT, SOURCE_GOLD };
+enum schedule { SCHEDULE_CONSTANT, SCHEDULE_LINEAR, SCHEDULE_COSINE };
 enum { MAX_STAGES = 24, MAX_PHASES = 8, MAX_MODELS = 6 };
 
 /* A stage with its parameters, as a phase runs it. */
@@ -37,6 +38,7 @@ struct phase {
     int batch;                   /* gold: texts a step */
     struct rollout_config rollout;   /* [rollout], overridden by keys of the same name in the phase */
     struct optim_config optim;       /* [optim], likewise */
+    char branch[32];             /* name of an earlier phase: train a side branch from its end, evaluate it, go back; a control */
     int reset_optimiser;         /* 1: moments and step count start afresh in this phase */
     struct stage_use stage[MAX_STAGES]; /* in the order they run */
     int stages;

@@ -91,6 +91,7 @@ static const struct key_row phase_keys[] = {
     INT(phase, steps, "0", 0, 100000000, "Steps of the phase."),
     NUMBER(phase, seconds, "0", 0, 1e9, "Stop the phase after so long; 0: no limit. Such a run is not reproducible.", NULL),
     INT_IF(phase, batch, "32", 1, 65536, "Texts a step.", "source=gold"),
+    STRING(phase, branch, "", "An earlier phase: train a side branch from its end, evaluate it, and go back."),
     BOOL(phase, reset_optimiser, "false", "Moments and step count of the optimiser start afresh."),
 };
 

@@ -1,0 +1,110 @@
+#include "closing.h"
+#include "../../model/base/clock.h"
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+void report_opening(const struct trainer *t)
+{
+    const struct arch *a = &t->s.arch;
+    size_t bytes = t->s.policy.arena.total + t->tape.arena.total + t->frozen_tape.arena.total + t->sampler.arena.total +
+                   t->sampler.tape.arena.total;
+    fprintf(stderr, "%s: task %s, %ld weights (width %d, %d layers, %d heads, vocabulary %d), seed %llu, %d threads\n",
+            t->s.recipe.name, t->s.task.row->name, arch_parameters(a), a->C, a->layers, a->H, a->V,
+            (unsigned long long)t->s.recipe.run.seed, t->s.device.threads);
+    fprintf(stderr, "memory %.1f MB; run directory %s\n", (double)bytes / (1 << 20), t->dir.path);
+}
+
+static int count_verdict(const struct batch *b, int verdict)
+{
+    int n = 0;
+    for (int i = 0; i < b->samples; i++)
+        n += b->strict[i] == verdict;
+    return n;
+}
+
+const char *report_diagnosis(const struct trainer *t)
+{
+    const struct batch *b = &t->batch;
+    int truncated = 0, equal = 0;
+    if (b->samples == b->groups)
+        return NULL; /* a supervised batch */
+    for (int i = 0; i < b->samples; i++)
+        truncated += b->truncated[i];
+    for (int g = 0; g < b->groups; g++)
+        equal += stat_equal(b->reward + b->group_first[g], NULL, b->group_first[g + 1] - b->group_first[g]);
+    if (truncated == b->samples)
+        return "no response ended before rollout.max_new: raise it, or warm up until the end-of-sequence token is used";
+    if (count_verdict(b, VERDICT_UNPARSABLE) == b->samples)
+        return "no response had the form of an answer: warm up longer, or reward the form (score = outcome, format)";
+    if (equal < b->groups)
+        return NULL;
+    if (count_verdict(b, VERDICT_RIGHT) == b->samples)
+        return "every response is right: there is nothing left to learn from this task; make it harder";
+    return "all rewards of every group are equal, so every advantage is 0: make the task easier, raise rollout.samples, or "
+           "warm up longer";
+}
+
+static void print_row(const struct milestone *m)
+{
+    const struct evaluation *v = &m->v;
+    char time[32];
+    fprintf(stderr, "  %-10s %6.1f %% +- %.1f", m->name, 100 * v->accuracy, 100 * v->accuracy_se);
+    if (v->k > 0)
+        fprintf(stderr, "   %6.1f %%   %6.1f %%", 100 * v->sampled, 100 * v->pass_k);
+    fprintf(stderr, "   %7.1f   %s\n", v->length, clock_text(time, m->train_seconds));
+}
+
+/* One line of text with newlines shown as "\n" and control characters as '?'. */
+static void print_text(const struct text *x)
+{
+    for (int i = 0; i < x->len; i++) {
+        unsigned char c = (unsigned char)x->s[i];
+        if (c == '\n')
+            fputs("\\n", stderr);
+        else
+            fputc(c < 32 || c == 127 ? '?' : c, stderr);
+    }
+}
+
+static void print_samples(const struct trainer *t)
+{
+    static const char *const verdict[] = {"unparsable", "wrong", "right"};
+    const struct shown *both[] = {&t->before, &t->after};
+    for (int i = 0; i < SHOWN; i++) {
+        if (!t->before.prompt[i].len || !t->after.prompt[i].len)
+            continue;
+        fprintf(stderr, "\n  prompt  ");
+        print_text(&t->before.prompt[i]);
+        for (int k = 0; k < 2; k++) {
+            fprintf(stderr, "\n  %s  ", k ? "after " : "before");
+            print_text(&both[k]->response[i]);
+            fprintf(stderr, "   (%s)", verdict[both[k]->verdict[i] + 1]);
+        }
+        fputc('\n', stderr);
+    }
+}
+
+void report_closing(const struct trainer *t)
+{
+    char time[32];
+    if (t->milestones) {
+        int k = t->milestone[0].v.k;
+        fprintf(stderr, "\nOn %d unseen prompts:\n  %-10s %-16s", t->milestone[0].v.prompts, "", "greedy");
+        if (k > 0)
+            fprintf(stderr, "%-11s pass@%-5d", "sampled", k);
+        fprintf(stderr, " length   time\n");
+        for (int i = 0; i < t->milestones; i++)
+            print_row(&t->milestone[i]);
+        print_samples(t);
+    }
+    const char *why = report_diagnosis(t);
+    int learned = t->milestones > 1 && t->milestone[1].v.accuracy > t->milestone[0].v.accuracy;
+    if (why && !learned)
+        fprintf(stderr, "\nNothing is being learned: %s.\n", why);
+    fprintf(stderr, "\nFigures: %s/curves.png and curves.svg; weights: %s/checkpoint; %s in all.\n", t->dir.path,
+            t->dir.path, clock_text(time, clock_now() - t->started));
+    fprintf(stderr, "Next: ./train_rl sample model.path=%s/checkpoint prompt=..., ./train_rl %s seed=2, ./train_rl list "
+                    "stages, or edit %s/recipe.ini and run it.\n",
+            t->dir.path, t->s.recipe.name, t->dir.path);
+}

@@ -1,0 +1,12 @@
+/* What a run says to a person before it starts and when it ends. */
+#ifndef CLOSING_H
+#define CLOSING_H
+#include "trainer.h"
+
+void report_opening(const struct trainer *t);
+/* Table before/after, samples before/after, where the figures are, what to try next; one sentence when nothing was learned. */
+void report_closing(const struct trainer *t);
+/* Why nothing is being learned, judged by the last batch; NULL: nothing wrong is seen. */
+const char *report_diagnosis(const struct trainer *t);
+
+#endif

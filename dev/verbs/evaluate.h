@@ -1,0 +1,26 @@
+/* Evaluation on test prompts: greedy accuracy, sampled accuracy, unbiased pass@k, length, strict and lenient. */
+#ifndef EVALUATE_H
+#define EVALUATE_H
+#include "session.h"
+
+struct evaluation {
+    int prompts, k;
+    double accuracy, accuracy_se, lenient, unparsed, truncated, length; /* greedy */
+    double sampled, sampled_se, pass_k, pass_k_se;      /* k samples a prompt; NAN when k is 0 */
+    double sampled_length;
+    double seconds;
+};
+/* Some answers kept to show: text of prompt, response and verdict of the first items, greedy. */
+enum { SHOWN = 2 };
+struct shown { struct text prompt[SHOWN], response[SHOWN]; enum verdict verdict[SHOWN]; };
+
+/* prompts test items answered greedily, and k times at `temperature` when k > 0. shown may be NULL. */
+int evaluate(struct session *s, const struct model *m, struct sampler *sampler, int prompts, int k, double temperature,
+             int max_new, struct evaluation *out, struct shown *shown, struct error *e);
+/* pass@k of c right ones among n, unbiased: 1 - C(n-c, k) / C(n, k) (Chen et al. 2021, Evaluating Large Language Models Trained
+ * on Code, eq. 1). */
+double pass_at_k(int n, int c, int k);
+json_t *evaluation_json(const struct evaluation *v, long step, const char *phase);
+void shown_free(struct shown *s);
+
+#endif

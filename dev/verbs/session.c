@@ -1,0 +1,192 @@
+/* Opening a recipe: recipe -> task -> tokenizer -> architecture -> device -> policy. */
+#include "session.h"
+#include "../../model/base/file.h"
+#include <stdio.h>
+#include <string.h>
+
+static int max_of(int a, int b)
+{
+    return a > b ? a : b;
+}
+
+int session_max_new(const struct recipe *r)
+{
+    int n = 1;
+    for (int i = 0; i < r->phases; i++)
+        n = max_of(n, r->phase[i].rollout.max_new);
+    return n;
+}
+
+int session_max_slots(const struct recipe *r)
+{
+    int n = 1;
+    for (int i = 0; i < r->phases; i++)
+        n = max_of(n, r->phase[i].rollout.slots);
+    return n;
+}
+
+int session_max_support(const struct recipe *r)
+{
+    int n = 0;
+    for (int i = 0; i < r->phases; i++) {
+        const struct rollout_config *c = &r->phase[i].rollout;
+        if (c->top_k > 0 || c->top_p < 1 || c->min_p > 0)
+            n = max_of(n, c->max_support);
+    }
+    return n;
+}
+
+struct sampling session_sampling(const struct rollout_config *r)
+{
+    struct sampling s = {(float)r->temperature, r->top_k, (float)r->top_p, (float)r->min_p, r->max_support};
+    return s;
+}
+
+static int tokenizer_exists(const char *dir)
+{
+    char path[1100];
+    snprintf(path, sizeof path, "%s/tokenizer.json", dir);
+    return file_size(path) >= 0;
+}
+
+/* A model directory brings its tokenizer; without one the characters of the task are the tokens. */
+static int open_tokenizer(struct session *s, struct error *e)
+{
+    const char *dir = s->recipe.model.path;
+    if (dir[0])
+        s->tokenizer = tokenizer_open(dir, e);
+    else if (s->task.row->alphabet)
+        s->tokenizer = tokenizer_chars(s->task.row->alphabet, e);
+    else
+        return fail(e, "task %s needs a trained model and its tokenizer: add model.path=DIR", s->task.row->name);
+    return s->tokenizer ? 0 : -1;
+}
+
+static void override_size(int *to, int value)
+{
+    if (value > 0)
+        *to = value;
+}
+
+/* A preset with the recipe's sizes on top; vocabulary and context follow from tokenizer and task. */
+static int arch_from_preset(struct session *s, struct error *e)
+{
+    const struct model_config *c = &s->recipe.model;
+    const struct preset *p = preset_find(c->preset);
+    if (!p) {
+        const char *names[64];
+        int n = 0;
+        for (const struct preset *q = presets; q->name; q++)
+            names[n++] = q->name;
+        const char *near = nearest_name(c->preset, names, n);
+        return fail(e, "there is no model preset '%s'%s%s%s; `train_rl list models` shows them", c->preset,
+                    near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
+    }
+    struct arch *a = &s->arch;
+    *a = p->arch;
+    s->small_init = p->small;
+    int kv_shared = a->H / a->G, hidden_per_width = 0;
+    if (c->width > 0 && c->width != a->C)
+        hidden_per_width = 1;
+    override_size(&a->C, c->width);
+    override_size(&a->layers, c->layers);
+    override_size(&a->H, c->heads);
+    a->G = max_of(1, a->H / kv_shared);
+    override_size(&a->G, c->kv_heads);
+    if (c->width > 0 || c->heads > 0) {
+        if (a->C % a->H)
+            return fail(e, "model.width=%d is not a multiple of model.heads=%d", a->C, a->H);
+        a->D = a->C / a->H;
+    }
+    if (hidden_per_width)
+        a->F = a->mlp == MLP_GELU ? 4 * a->C : (8 * a->C / 3 + 15) / 16 * 16;
+    override_size(&a->F, c->hidden);
+    a->V = tokenizer_vocab(s->tokenizer);
+    a->context = s->max_prompt + max_of(session_max_new(&s->recipe), s->max_gold);
+    override_size(&a->context, c->context);
+    s->special = (struct token_ids){tokenizer_bos(s->tokenizer), tokenizer_eos(s->tokenizer), -1};
+    return 0;
+}
+
+static int arch_from_checkpoint(struct session *s, const char *dir, struct error *e)
+{
+    if (checkpoint_arch(dir, &s->arch, &s->special, e))
+        return -1;
+    if (s->tokenizer && tokenizer_vocab(s->tokenizer) > s->arch.V)
+        return fail(e, "%s: the tokenizer has %d tokens, the model only %d", dir, tokenizer_vocab(s->tokenizer),
+                    s->arch.V);
+    if (s->tokenizer && s->special.eos < 0)
+        s->special.eos = tokenizer_eos(s->tokenizer);
+    if (s->special.eos >= s->arch.V)
+        return fail(e, "%s/config.json: eos_token_id %d is outside the vocabulary of %d", dir, s->special.eos, s->arch.V);
+    return 0;
+}
+
+static int open_policy(struct session *s, int trainable, struct error *e)
+{
+    const char *dir = s->recipe.model.path;
+    if (dir[0] ? arch_from_checkpoint(s, dir, e) : arch_from_preset(s, e))
+        return -1;
+    if (model_create(&s->policy, &s->arch, s->small_init, &s->device, trainable, e))
+        return -1;
+    if (dir[0])
+        return checkpoint_load(&s->policy, dir, e);
+    model_init(&s->policy, s->recipe.run.seed);
+    return 0;
+}
+
+int session_open(struct session *s, const char *recipe, const char *const *overrides, int count, int trainable,
+                 struct error *e)
+{
+    memset(s, 0, sizeof *s);
+    if (recipe_load(&s->recipe, recipe, overrides, count, e))
+        return -1;
+    const struct run_config *run = &s->recipe.run;
+    if (strcmp(run->device, "cpu") != 0)
+        return fail(e, "run.device=%s: this program was built for the CPU only", run->device);
+    if (task_open(&s->task, s->recipe.task_row, s->recipe.task_value, e) || open_tokenizer(s, e))
+        return -1;
+    s->max_prompt = s->task.longest_prompt + 2; /* a token holds at least one byte; and room for a first token */
+    s->max_gold = s->task.longest_gold + 1;
+    if (device_open(&s->device, &cpu_ops, run->threads, e))
+        return -1;
+    return open_policy(s, trainable, e);
+}
+
+int session_open_model(struct session *s, const char *dir, int need_tokenizer, int threads, struct error *e)
+{
+    memset(s, 0, sizeof *s);
+    if (need_tokenizer || tokenizer_exists(dir)) {
+        s->tokenizer = tokenizer_open(dir, e);
+        if (!s->tokenizer)
+            return -1;
+    }
+    if (device_open(&s->device, &cpu_ops, threads, e) || arch_from_checkpoint(s, dir, e))
+        return -1;
+    if (model_create(&s->policy, &s->arch, 0, &s->device, 0, e))
+        return -1;
+    return checkpoint_load(&s->policy, dir, e);
+}
+
+void session_close(struct session *s)
+{
+    if (s->policy.tensor)
+        model_free(&s->policy);
+    if (s->device.ops)
+        device_close(&s->device);
+    if (s->tokenizer)
+        tokenizer_free(s->tokenizer);
+    if (s->task.row)
+        task_close(&s->task);
+    recipe_free(&s->recipe);
+    memset(s, 0, sizeof *s);
+}
+
+int session_prompt(const struct session *s, const struct item *it, int32_t **ids, int *cap, struct error *e)
+{
+    int n = tokenizer_encode(s->tokenizer, it->prompt.s ? it->prompt.s : "", it->prompt.len, 1, ids, cap, e);
+    if (n >= 0 && n > s->max_prompt)
+        return fail(e, "prompt %llu of the task has %d tokens, more than the %d planned for",
+                    (unsigned long long)it->index, n, s->max_prompt);
+    return n;
+}

@@ -1,0 +1,37 @@
+/* What every verb that runs a model needs, opened from a recipe: device, tokenizer, task, policy. */
+#ifndef SESSION_H
+#define SESSION_H
+#include "../../data/tokenizer.h"
+#include "../../model/checkpoint.h"
+#include "../../model/generate.h"
+#include "../../rewards/recipe.h"
+
+struct session {
+    struct recipe recipe;
+    struct device device;
+    struct tokenizer *tokenizer;
+    struct task task;
+    struct arch arch;
+    struct token_ids special; /* -1: none */
+    int small_init;
+    struct model policy;
+    int max_prompt, max_gold; /* tokens, upper bounds */
+};
+/* Open everything that the recipe names; the policy is loaded from model.path or initialised from run.seed. */
+int session_open(struct session *s, const char *recipe, const char *const *overrides, int count, int trainable,
+                 struct error *e);
+void session_close(struct session *s);
+
+/* Only what a checkpoint directory holds: tokenizer (NULL when there is none and need_tokenizer is 0), architecture, weights. */
+int session_open_model(struct session *s, const char *dir, int need_tokenizer, int threads, struct error *e);
+
+/* The most tokens one rollout phase or evaluation generates for a prompt. */
+int session_max_new(const struct recipe *r);
+int session_max_slots(const struct recipe *r);
+int session_max_support(const struct recipe *r);
+struct sampling session_sampling(const struct rollout_config *r);
+
+/* Answer one of the first items of a split: ids of the prompt appended to *ids. Returns its length or -1. */
+int session_prompt(const struct session *s, const struct item *it, int32_t **ids, int *cap, struct error *e);
+
+#endif

@@ -1,0 +1,222 @@
+/* Memory of a training run: planned from the recipe, printed, refused when it cannot fit, then allocated once. */
+#include "trainer.h"
+#include "../../model/base/clock.h"
+#include <stdio.h>
+#include <string.h>
+
+struct plan { /* the largest step of any phase */
+    int groups, samples, tokens, prompt_tokens, group_rows, group_samples, slots, max_new, support;
+};
+
+static int at_least(int a, int b)
+{
+    return a > b ? a : b;
+}
+
+static struct plan plan_of(const struct session *s)
+{
+    const struct recipe *r = &s->recipe;
+    struct plan p = {0, 0, 0, 0, 0, 1, session_max_slots(r), session_max_new(r), session_max_support(r)};
+    for (int i = 0; i < r->phases; i++) {
+        const struct phase *ph = &r->phase[i];
+        int gold = ph->source == SOURCE_GOLD;
+        int groups = gold ? ph->batch : ph->rollout.prompts * ph->rollout.max_refills;
+        int samples = gold ? 1 : ph->rollout.samples, longest = gold ? s->max_gold : ph->rollout.max_new;
+        p.groups = at_least(p.groups, groups);
+        p.samples = at_least(p.samples, groups * samples);
+        p.tokens = at_least(p.tokens, groups * samples * longest);
+        p.group_samples = at_least(p.group_samples, samples);
+        p.group_rows = at_least(p.group_rows, s->max_prompt + samples * longest);
+    }
+    p.prompt_tokens = p.groups * s->max_prompt;
+    return p;
+}
+
+/* Rows of a micro-batch: enough to keep the kernels busy, few enough to stay near the cache, at least one whole group. */
+enum { MICRO_ROWS = 2048 };
+
+static void plan_micro(struct trainer *t, const struct plan *p)
+{
+    int asked = t->s.recipe.run.micro;
+    t->micro_groups = asked > 0 ? asked : p->groups;
+    t->micro_rows = asked > 0 ? asked * p->group_rows : at_least(MICRO_ROWS, p->group_rows);
+    if (t->micro_rows > p->groups * p->group_rows)
+        t->micro_rows = p->groups * p->group_rows;
+    t->micro_groups = t->micro_groups < p->groups ? t->micro_groups : p->groups;
+}
+
+static void alloc_micro(struct trainer *t, const struct plan *p)
+{
+    struct micro *m = &t->micro;
+    size_t rows = (size_t)t->micro_rows, groups = (size_t)t->micro_groups;
+    size_t segments = groups * ((size_t)p->group_samples + 1);
+    m->ids = mem_alloc(rows, sizeof *m->ids);
+    m->entry_row = mem_alloc(rows, sizeof *m->entry_row);
+    m->entry_target = mem_alloc(rows, sizeof *m->entry_target);
+    m->entry_token = mem_alloc(rows, sizeof *m->entry_token);
+    m->support = mem_alloc(rows * p->support, sizeof *m->support);
+    m->supports = mem_alloc(p->support ? rows : 0, sizeof *m->supports);
+    m->temperature = mem_alloc(rows, sizeof *m->temperature);
+    m->logp = mem_alloc(rows, sizeof *m->logp);
+    m->entropy = mem_alloc(rows, sizeof *m->entropy);
+    m->glogp = mem_alloc(rows, sizeof *m->glogp);
+    m->gentropy = mem_alloc(rows, sizeof *m->gentropy);
+    m->segment = mem_alloc(segments, sizeof *m->segment);
+    m->group_segment = mem_alloc(groups + 1, sizeof *m->group_segment);
+    m->group_entry = mem_alloc(groups + 1, sizeof *m->group_entry);
+}
+
+static void alloc_rollout(struct trainer *t, const struct plan *p)
+{
+    size_t n = (size_t)p->samples, tokens = n * p->max_new;
+    t->item = mem_alloc((size_t)p->groups, sizeof *t->item);
+    t->request = mem_alloc((size_t)p->groups, sizeof *t->request);
+    t->response = mem_alloc(n, sizeof *t->response);
+    t->response_ids = mem_alloc(tokens, sizeof *t->response_ids);
+    t->response_logp = mem_alloc(2 * tokens, sizeof *t->response_logp);
+    t->response_support = mem_alloc(tokens * p->support, sizeof *t->response_support);
+    t->response_supports = mem_alloc(p->support ? tokens : 0, sizeof *t->response_supports);
+    int longest = at_least(p->max_new, t->s.max_gold);
+    t->token_end = mem_alloc((size_t)longest, sizeof *t->token_end);
+    t->step_span = mem_alloc((size_t)longest, sizeof *t->step_span);
+    t->text_at = mem_alloc(n + 1, sizeof *t->text_at);
+    for (size_t i = 0; i < n; i++) {
+        struct response *r = &t->response[i];
+        r->ids = t->response_ids + i * p->max_new;
+        r->logp = t->response_logp + 2 * i * p->max_new;
+        r->entropy = r->logp + p->max_new;
+        r->support = p->support ? t->response_support + i * p->max_new * p->support : NULL;
+        r->supports = p->support ? t->response_supports + i * p->max_new : NULL;
+    }
+}
+
+static int open_model(struct trainer *t, int i, struct error *e)
+{
+    const struct model_use *u = &t->s.recipe.models[i];
+    struct arch a = t->s.arch;
+    struct token_ids special;
+    if (!u->init && checkpoint_arch(u->path, &a, &special, e))
+        return -1;
+    if (a.V != t->s.arch.V)
+        return fail(e, "model %s has a vocabulary of %d, the policy one of %d", u->name, a.V, t->s.arch.V);
+    if (model_create(&t->model[i], &a, t->s.small_init, &t->s.device, 0, e))
+        return -1;
+    t->model_ready[i] = !u->init;
+    return u->init ? 0 : checkpoint_load(&t->model[i], u->path, e);
+}
+
+int trainer_branch(const struct recipe *r, int phase)
+{
+    const char *name = r->phase[phase].branch;
+    if (!name[0])
+        return -1;
+    for (int i = 0; i < phase; i++)
+        if (strcmp(r->phase[i].name, name) == 0)
+            return i;
+    return -2;
+}
+
+static int open_models(struct trainer *t, struct error *e)
+{
+    const struct recipe *r = &t->s.recipe;
+    for (int i = 0; i < r->model_count; i++)
+        if (open_model(t, i, e))
+            return -1;
+    int branches = 0;
+    for (int i = 0; i < r->phases; i++) {
+        int from = trainer_branch(r, i);
+        if (from == -2)
+            return fail(e, "%s:%d: phase %s branches from '%s', which is no earlier phase", r->path, r->phase[i].line,
+                        r->phase[i].name, r->phase[i].branch);
+        if (from >= 0 && !t->snapshot[from].tensor &&
+            model_create(&t->snapshot[from], &t->s.arch, t->s.small_init, &t->s.device, 1, e))
+            return -1;
+        branches += from >= 0;
+    }
+    return branches ? model_create(&t->aside, &t->s.arch, t->s.small_init, &t->s.device, 1, e) : 0;
+}
+
+/* Bytes of everything that is large, before it is allocated. */
+static size_t planned_bytes(const struct trainer *t)
+{
+    size_t weights = t->s.policy.arena.total * (size_t)(1 + t->s.recipe.model_count);
+    return weights + t->tape.arena.total + t->frozen_tape.arena.total + t->sampler.arena.total +
+           t->sampler.tape.arena.total;
+}
+
+static int plan_memory(struct trainer *t, const struct plan *p, struct error *e)
+{
+    struct session *s = &t->s;
+    int regions = t->micro_groups * (p->group_samples + 1);
+    int store = t->micro_rows + regions * KV_ALIGN;
+    tape_plan(&t->tape, &s->arch, &s->device, t->micro_rows, t->micro_rows, store, 1);
+    if (s->recipe.model_count)
+        tape_plan(&t->frozen_tape, &s->arch, &s->device, t->micro_rows, t->micro_rows, store, 0);
+    sampler_plan(&t->sampler, &s->arch, &s->device, p->slots, s->max_prompt, p->max_new, p->support);
+    double need = (double)planned_bytes(t) / (1 << 20), limit = s->recipe.run.memory;
+    if (limit > 0 && need > limit)
+        return fail(e,
+                    "the run needs %.0f MB and run.memory allows %.0f; lower rollout.slots, rollout.samples, "
+                    "rollout.max_new or run.micro",
+                    need, limit);
+    return 0;
+}
+
+int trainer_open(struct trainer *t, const char *recipe, const char *const *overrides, int count, struct error *e)
+{
+    memset(t, 0, sizeof *t);
+    t->started = clock_now();
+    if (session_open(&t->s, recipe, overrides, count, 1, e))
+        return -1;
+    struct plan p = plan_of(&t->s);
+    plan_micro(t, &p);
+    if (plan_memory(t, &p, e) || open_models(t, e))
+        return -1;
+    tape_commit(&t->tape);
+    if (t->s.recipe.model_count)
+        tape_commit(&t->frozen_tape);
+    sampler_commit(&t->sampler);
+    layout_create(&t->layout, &t->s.device, t->s.arch.V, t->micro_rows, t->micro_groups * (p.group_samples + 1),
+                  t->micro_groups, t->micro_rows, p.support);
+    batch_create(&t->batch, p.groups, p.samples, p.tokens, p.tokens, p.prompt_tokens, p.support);
+    alloc_micro(t, &p);
+    alloc_rollout(t, &p);
+    return 0;
+}
+
+static void free_micro(struct micro *m)
+{
+    void *all[] = {m->ids,   m->entry_row, m->entry_target, m->entry_token, m->support, m->supports,      m->temperature,
+                   m->logp,  m->entropy,   m->glogp,        m->gentropy,    m->segment, m->group_segment, m->group_entry};
+    for (unsigned i = 0; i < sizeof all / sizeof *all; i++)
+        mem_free(all[i]);
+}
+
+void trainer_close(struct trainer *t)
+{
+    for (int i = 0; i < t->batch.max_groups && t->item; i++)
+        item_free(&t->item[i]);
+    void *all[] = {t->item,      t->request,   t->response,   t->response_ids, t->response_support, t->response_supports,
+                   t->token_end, t->step_span, t->encode_ids, t->text_at,      t->response_logp};
+    for (unsigned i = 0; i < sizeof all / sizeof *all; i++)
+        mem_free(all[i]);
+    free_micro(&t->micro);
+    text_free(&t->text);
+    shown_free(&t->before);
+    shown_free(&t->after);
+    if (t->batch.max_groups)
+        batch_free(&t->batch);
+    layout_free(&t->layout);
+    sampler_free(&t->sampler);
+    tape_free(&t->tape);
+    tape_free(&t->frozen_tape);
+    for (int i = 0; i < MAX_MODELS; i++)
+        if (t->model[i].tensor)
+            model_free(&t->model[i]);
+    for (int i = 0; i < MAX_PHASES; i++)
+        if (t->snapshot[i].tensor)
+            model_free(&t->snapshot[i]);
+    if (t->aside.tensor)
+        model_free(&t->aside);
+    session_close(&t->s);
+}

@@ -1,0 +1,62 @@
+/* The state of a training run, and the memory it plans before the first step. The algorithm itself is in train_rl.c. */
+#ifndef TRAINER_H
+#define TRAINER_H
+#include "evaluate.h"
+#include "rundir.h"
+#include "session.h"
+
+/* Host side of one micro-batch: groups [g0, g1) as rows, segments and head entries. */
+struct micro {
+    int g0, g1, entries;
+    int32_t *ids, *entry_row, *entry_target, *entry_token; /* entry_token: token of the batch each entry belongs to */
+    int32_t *support, *supports;
+    double *temperature, *logp, *entropy, *glogp, *gentropy;
+    struct segment *segment;
+    int *group_segment, *group_entry; /* first of each group, one more at the end */
+};
+
+struct milestone { /* an evaluation that the closing table shows */
+    char name[40];
+    struct evaluation v;
+    double train_seconds; /* of the phase before it */
+};
+
+struct trainer {
+    struct session s;
+    struct model model[MAX_MODELS];  /* those of [models], in the recipe's order */
+    int model_ready[MAX_MODELS];     /* "init" models are copied when the first rollout phase begins */
+    struct model snapshot[MAX_PHASES]; /* the policy at the end of phases that others branch from */
+    struct model aside;              /* the main line while a branch is trained */
+    struct sampler sampler;
+    struct batch batch;
+    struct layout layout;
+    struct tape tape, frozen_tape;
+    struct micro micro;
+    int micro_groups, micro_rows;    /* limits of a micro-batch; results do not depend on them */
+    struct item *item;               /* [max groups] */
+    struct request *request;
+    struct response *response;
+    int32_t *response_ids, *response_support, *response_supports;
+    double *response_logp;
+    int *token_end;                  /* bytes of text after each token of a response */
+    struct step *step_span;
+    int32_t *encode_ids;
+    int encode_cap;
+    struct text text;                /* decoded responses of the batch */
+    int *text_at;                    /* where each begins */
+    struct metrics metrics;
+    uint64_t cursor;                 /* prompts taken from the training split so far */
+    long step;                       /* steps of all phases so far */
+    struct rundir dir;
+    struct milestone milestone[2 * MAX_PHASES];
+    int milestones;
+    struct shown before, after;
+    double started;
+};
+
+int trainer_open(struct trainer *t, const char *recipe, const char *const *overrides, int count, struct error *e);
+void trainer_close(struct trainer *t);
+/* The phase that this one branches from; -1: none, -2: it names no earlier phase. */
+int trainer_branch(const struct recipe *r, int phase);
+
+#endif

@@ -1,0 +1,792 @@
+/* train_rl: reinforcement learning with verifiable rewards for small language models, from prompt to gradient, in one program.
+ *
+ * This file is the algorithm, top to bottom: collect, (score, shape, select), credit, advantage, loss, step, evaluate, log, save.
+ * The stages are in rewards/, the model in model/, the tasks in data/; the other verbs are in dev/verbs/.
+ *
+ * Words: a *prompt* is answered by a *group* of sampled *responses* (the rollout); each gets a *reward*; its *advantage* says how much
+ * better it was than its group; the *loss* turns advantages into gradients of the responses' log-probabilities.
+ */
+#include "dev/verbs/report.h"  /* defines: report_curves */
+#include "dev/verbs/closing.h" /* defines: report_opening, report_closing */
+#include "dev/verbs/trainer.h" /* defines: struct trainer, trainer_open, evaluate, rundir_* */
+#include "dev/verbs/verbs.h"   /* defines: the other verbs, their table */
+#include "model/base/clock.h"
+#include <math.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+/* The one thing a signal handler may touch: Ctrl-C finishes the step. */
+static volatile sig_atomic_t interrupted;
+
+static void on_interrupt(int signal_number)
+{
+    (void)signal_number;
+    interrupted = 1;
+}
+
+/* ---- stages ---- */
+
+/* Run every stage of the phase whose kind is first..last, in the recipe's order, on groups [g0, g1). */
+static int run_stages(struct trainer *t, const struct phase *ph, enum stage_kind first, enum stage_kind last, int g0,
+                      int g1, const struct denominators *den, double *loss, struct error *e)
+{
+    for (int i = 0; i < ph->stages; i++) {
+        const struct stage_use *u = &ph->stage[i];
+        if (u->stage->kind < first || u->stage->kind > last)
+            continue;
+        struct stage_call c = {.stage = u->stage, .b = &t->batch, .g0 = g0, .g1 = g1, .p = u->value};
+        c.channel = u->channel;
+        c.den = den;
+        c.loss = loss;
+        c.task = &t->s.task;
+        c.seed = t->s.recipe.run.seed;
+        c.step = (uint64_t)t->step;
+        c.metrics = &t->metrics;
+        if (u->stage->run(&c, e))
+            return fail_in(e, "step %ld, stage %s", t->step, u->stage->name);
+        if (loss && !isfinite(*loss))
+            return fail(e, "step %ld: the loss is %g after stage %s in the groups %d to %d of the batch", t->step, *loss,
+                        u->stage->name, g0, g1 - 1);
+    }
+    return 0;
+}
+
+/* ---- collect: prompts and responses become groups of the batch ---- */
+
+/* Item number n of the training split. A finite split is gone through in passes, each in an order of its own. */
+static uint64_t training_index(const struct trainer *t, uint64_t n)
+{
+    uint64_t size = t->s.task.size[SPLIT_TRAIN];
+    if (size == 0)
+        return n;
+    uint64_t pass = n / size, i = n % size;
+    struct rng r = rng_stream(t->s.recipe.run.seed, RNG_SHUFFLE, pass, 0, 0);
+    uint64_t factor = rng_bits(r, 0) % size, shift = rng_bits(r, 1) % size;
+    for (uint64_t a = factor, b = size; ; factor = (factor + 1) % size, a = factor, b = size) { /* coprime: a permutation */
+        while (b) {
+            uint64_t rest = a % b;
+            a = b;
+            b = rest;
+        }
+        if (a == 1)
+            break;
+    }
+    return (uint64_t)(((__uint128_t)factor * i + shift) % size);
+}
+
+/* Open group g of the batch with the next training prompt. */
+static int add_group(struct trainer *t, struct error *e)
+{
+    struct batch *b = &t->batch;
+    int g = b->groups;
+    struct item *it = &t->item[g];
+    t->s.task.row->make(&t->s.task, SPLIT_TRAIN, training_index(t, t->cursor), it);
+    int n = session_prompt(&t->s, it, &t->encode_ids, &t->encode_cap, e);
+    if (n < 0)
+        return -1;
+    memcpy(b->prompt_id + b->prompt_tokens, t->encode_ids, (size_t)n * sizeof *t->encode_ids);
+    b->prompt_first[g] = b->prompt_tokens;
+    b->prompt_tokens += n;
+    b->prompt_first[g + 1] = b->prompt_tokens;
+    b->prompt_key[g] = t->cursor++;
+    b->item[g] = it;
+    b->group_first[g] = b->samples;
+    b->group_first[g + 1] = b->samples;
+    b->groups++;
+    return 0;
+}
+
+/* Spans of the task's steps, in tokens: a step ends with the token that holds its last byte; a final end-of-sequence belongs to the
+ * last step. */
+static void add_steps(struct trainer *t, int i, const struct item *it)
+{
+    const struct task_row *row = t->s.task.row;
+    struct batch *b = &t->batch;
+    int tokens = b->sample_first[i + 1] - b->sample_first[i], n = 0, token = 0;
+    if (row->steps)
+        n = row->steps(&t->s.task, it, t->text.s + t->text_at[i], b->text_len[i], t->step_span, tokens);
+    b->step_first[i] = b->steps;
+    for (int k = 0; k < n; k++) {
+        while (token < tokens && t->token_end[token] < t->step_span[k].end)
+            token++;
+        b->step_end[b->steps++] = k == n - 1 && token + 2 >= tokens ? tokens : token + 1;
+    }
+    b->step_first[i + 1] = b->steps;
+}
+
+/* Append a sample to the batch's last group: its tokens, text, verdict and steps. */
+static void add_sample(struct trainer *t, const struct response *r, double temperature)
+{
+    struct batch *b = &t->batch;
+    int i = b->samples, g = b->groups - 1, at = b->tokens, S = b->max_support;
+    const struct item *it = b->item[g];
+    enum verdict strict, lenient;
+    for (int k = 0; k < r->len; k++) {
+        b->id[at + k] = r->ids[k];
+        b->trained[at + k] = 1;
+        b->turn[at + k] = 0;
+        b->logp_rollout[at + k] = r->logp ? r->logp[k] : 0;
+        b->logp_old[at + k] = b->logp_rollout[at + k];
+        if (S)
+            b->supports[at + k] = r->supports ? r->supports[k] : 0;
+    }
+    if (S && r->support)
+        memcpy(b->support + (size_t)at * S, r->support, (size_t)r->len * S * sizeof *b->support);
+    b->sample_first[i] = at;
+    b->tokens = b->sample_first[i + 1] = at + r->len;
+    b->truncated[i] = (unsigned char)r->truncated;
+    b->kept[i] = 1;
+    b->weight[i] = 1;
+    b->temperature[i] = temperature;
+    t->text_at[i] = t->text.len;
+    tokenizer_decode(t->s.tokenizer, r->ids, r->len, 0, &t->text, t->token_end);
+    for (int k = 0; k < r->len; k++)
+        t->token_end[k] -= t->token_end[0] < 0 ? 0 : t->text_at[i];
+    b->text_len[i] = t->text.len - t->text_at[i];
+    text_add(&t->text, "", 1); /* a terminator of its own */
+    t->s.task.row->check(&t->s.task, it, t->text.s + t->text_at[i], b->text_len[i], &strict, &lenient);
+    b->strict[i] = (signed char)strict;
+    b->lenient[i] = (signed char)lenient;
+    add_steps(t, i, it);
+    b->samples++;
+    b->group_first[g + 1] = b->samples;
+}
+
+/* The text may have moved while it grew: point every sample at its own. */
+static void point_at_texts(struct trainer *t)
+{
+    for (int i = 0; i < t->batch.samples; i++)
+        t->batch.text[i] = t->text.s + t->text_at[i];
+}
+
+/* Supervised phases: every group is one prompt with the teacher's text as its only sample. */
+static int collect_gold(struct trainer *t, const struct phase *ph, struct error *e)
+{
+    const struct session *s = &t->s;
+    struct text gold = {0};
+    int status = 0;
+    for (int g = 0; g < ph->batch && !status; g++) {
+        if (add_group(t, e)) {
+            status = -1;
+            break;
+        }
+        text_clear(&gold);
+        uint64_t key = t->batch.prompt_key[g];
+        s->task.row->gold(&s->task, &t->item[g], rng_stream(s->recipe.run.seed, RNG_TEACHER, 0, key, 0), &gold);
+        int n = tokenizer_encode(s->tokenizer, gold.s, gold.len, 0, &t->encode_ids, &t->encode_cap, e);
+        if (n < 0 || n + 1 > s->max_gold) {
+            status = n < 0 ? -1 : fail(e, "a gold text of the task has %d tokens; %d were planned", n, s->max_gold);
+            break;
+        }
+        mem_grow(&t->encode_ids, &t->encode_cap, n + 1, sizeof *t->encode_ids);
+        if (s->special.eos >= 0)
+            t->encode_ids[n++] = s->special.eos;
+        struct response r = {.ids = t->encode_ids, .len = n};
+        add_sample(t, &r, 1);
+    }
+    text_free(&gold);
+    point_at_texts(t);
+    return status;
+}
+
+/* Sample responses of the current policy to `prompts` new prompts. */
+static int rollout(struct trainer *t, const struct phase *ph, int prompts, struct error *e)
+{
+    struct batch *b = &t->batch;
+    const struct rollout_config *c = &ph->rollout;
+    struct sampling how = session_sampling(c);
+    int g0 = b->groups;
+    for (int q = 0; q < prompts; q++) {
+        if (add_group(t, e))
+            return -1;
+        int g = g0 + q;
+        t->request[q] = (struct request){b->prompt_id + b->prompt_first[g],
+                                         b->prompt_first[g + 1] - b->prompt_first[g],
+                                         c->samples,
+                                         c->max_new,
+                                         (uint64_t)t->step,
+                                         b->prompt_key[g],
+                                         0};
+    }
+    if (sampler_run(&t->sampler, &t->s.policy, t->request, prompts, &how, t->s.recipe.run.seed, RNG_SAMPLE,
+                    t->s.special.eos, t->response, e))
+        return -1;
+    b->groups = g0;
+    for (int q = 0; q < prompts; q++) {
+        b->groups++;
+        b->group_first[b->groups] = b->samples;
+        for (int k = 0; k < c->samples; k++)
+            add_sample(t, &t->response[q * c->samples + k], c->temperature);
+    }
+    point_at_texts(t);
+    return 0;
+}
+
+static int group_kept(const struct batch *b, int g)
+{
+    return stat_count(b->kept + b->group_first[g], b->group_first[g + 1] - b->group_first[g]) > 0;
+}
+
+/* Collect until enough groups survive selection or the refills are used up; groups beyond what is needed are left out. */
+static int collect_rollout(struct trainer *t, const struct phase *ph, struct error *e)
+{
+    struct batch *b = &t->batch;
+    int kept = 0, round = 0;
+    while (kept < ph->rollout.prompts && round++ < ph->rollout.max_refills) {
+        if (rollout(t, ph, ph->rollout.prompts - kept, e))
+            return -1;
+        t->metrics.n = 0; /* stages see the whole batch again */
+        memset(b->kept, 1, (size_t)b->samples);
+        if (run_stages(t, ph, STAGE_SCORE, STAGE_SELECT, 0, b->groups, NULL, NULL, e))
+            return -1;
+        kept = 0;
+        for (int g = 0; g < b->groups; g++)
+            kept += group_kept(b, g);
+    }
+    return 0;
+}
+
+/* ---- forward and backward: a micro-batch is whole groups, the prompt stands once for all its responses ---- */
+
+static int group_rows(const struct batch *b, int g)
+{
+    int rows = b->prompt_first[g + 1] - b->prompt_first[g];
+    for (int i = b->group_first[g]; i < b->group_first[g + 1]; i++)
+        if (b->kept[i])
+            rows += b->sample_first[i + 1] - b->sample_first[i];
+    return rows;
+}
+
+/* The end of the micro-batch that begins with group g0: as many whole groups as fit. */
+static int micro_end(const struct trainer *t, int g0, int end)
+{
+    int g = g0, rows = 0;
+    while (g < end && g - g0 < t->micro_groups) {
+        rows += group_rows(&t->batch, g);
+        if (rows > t->micro_rows && g > g0)
+            break;
+        g++;
+    }
+    return g;
+}
+
+/* Rows, segments and entries of one kept sample, whose prompt is segment `parent` ending at row `last`. */
+static void micro_sample(struct trainer *t, int i, int parent, int last, int *rows, int *segments)
+{
+    struct micro *m = &t->micro;
+    const struct batch *b = &t->batch;
+    int first = b->sample_first[i], n = b->sample_first[i + 1] - first, S = b->max_support;
+    m->segment[(*segments)++] = (struct segment){parent, *rows, n};
+    for (int k = 0; k < n; k++) {
+        m->ids[*rows + k] = b->id[first + k];
+        if (!b->trained[first + k])
+            continue;
+        int j = m->entries++;
+        m->entry_row[j] = k ? *rows + k - 1 : last; /* the first token is predicted from the prompt's last */
+        m->entry_target[j] = b->id[first + k];
+        m->entry_token[j] = first + k;
+        m->temperature[j] = b->temperature[i];
+        if (S) {
+            m->supports[j] = b->supports[first + k];
+            memcpy(m->support + (size_t)j * S, b->support + (size_t)(first + k) * S, (size_t)S * sizeof *m->support);
+        }
+    }
+    *rows += n;
+}
+
+/* Describe groups [g0, g1) to the device. */
+static void micro_fill(struct trainer *t, int g0, int g1)
+{
+    struct micro *m = &t->micro;
+    const struct batch *b = &t->batch;
+    int rows = 0, segments = 0;
+    m->g0 = g0;
+    m->g1 = g1;
+    m->entries = 0;
+    for (int g = g0; g < g1; g++) {
+        int prompt = b->prompt_first[g], n = b->prompt_first[g + 1] - prompt, parent = segments;
+        m->group_segment[g - g0] = segments;
+        m->group_entry[g - g0] = m->entries;
+        if (!group_kept(b, g))
+            continue;
+        m->segment[segments++] = (struct segment){-1, rows, n};
+        memcpy(m->ids + rows, b->prompt_id + prompt, (size_t)n * sizeof *m->ids);
+        rows += n;
+        for (int i = b->group_first[g], last = rows - 1; i < b->group_first[g + 1]; i++)
+            if (b->kept[i] && b->sample_first[i + 1] > b->sample_first[i])
+                micro_sample(t, i, parent, last, &rows, &segments);
+    }
+    m->group_segment[g1 - g0] = segments;
+    m->group_entry[g1 - g0] = m->entries;
+    layout_set(&t->layout, m->ids, m->segment, m->group_segment, g1 - g0);
+    layout_entries(&t->layout, m->entries, m->entry_row, m->entry_target, m->temperature, b->max_support ? m->support : NULL,
+                   b->max_support ? m->supports : NULL, m->group_entry, g1 - g0);
+}
+
+static double *channel_value(struct trainer *t, const char *model, const char *head)
+{
+    char name[48];
+    snprintf(name, sizeof name, "%s.%s", model, head);
+    for (int c = 0; c < t->batch.channels; c++)
+        if (strcmp(t->batch.channel[c].name, name) == 0)
+            return t->batch.channel[c].value;
+    return NULL;
+}
+
+/* Forward one model over the micro-batch; log-probability and entropy of every trained token go to its channels. */
+static void forward_channels(struct trainer *t, const struct model *m, const char *name, struct tape *tape)
+{
+    struct micro *u = &t->micro;
+    double *logp = channel_value(t, name, "logp"), *entropy = channel_value(t, name, "entropy");
+    if (!logp && !entropy)
+        return;
+    model_forward(m, tape, &t->layout.rows, tape->kv, 0, tape->store);
+    model_head(m, tape, &t->layout, u->logp, u->entropy);
+    for (int j = 0; j < u->entries; j++) {
+        if (logp)
+            logp[u->entry_token[j]] = u->logp[j];
+        if (entropy)
+            entropy[u->entry_token[j]] = u->entropy[j];
+    }
+}
+
+static void forward_models(struct trainer *t)
+{
+    for (int i = 0; i < t->s.recipe.model_count; i++)
+        forward_channels(t, &t->model[i], t->s.recipe.models[i].name, &t->frozen_tape);
+    forward_channels(t, &t->s.policy, "policy", &t->tape);
+}
+
+/* Sampler against trainer: while the weights are those of the rollout, every log-probability must be the same number. */
+static void measure_mismatch(struct trainer *t)
+{
+    const struct micro *u = &t->micro;
+    const double *logp = channel_value(t, "policy", "logp");
+    double largest = metric_value(&t->metrics, "logp_mismatch_max", 0), sum = 0;
+    for (int j = 0; j < u->entries; j++) {
+        double d = fabs(logp[u->entry_token[j]] - t->batch.logp_rollout[u->entry_token[j]]);
+        largest = d > largest || isnan(d) ? d : largest;
+        sum += d;
+    }
+    metric_add(&t->metrics, "logp_mismatch_mean", sum, u->entries);
+    for (int i = 0; i < t->metrics.n; i++)
+        if (strcmp(t->metrics.metric[i].name, "logp_mismatch_max") == 0) {
+            t->metrics.metric[i].sum = largest;
+            return;
+        }
+    metric_add(&t->metrics, "logp_mismatch_max", largest, 1);
+}
+
+static void backward(struct trainer *t)
+{
+    struct micro *u = &t->micro;
+    const double *glogp = NULL, *gentropy = NULL;
+    for (int c = 0; c < t->batch.channels; c++) {
+        const struct channel *ch = &t->batch.channel[c];
+        if (strcmp(ch->name, "policy.logp") == 0)
+            glogp = ch->grad;
+        if (strcmp(ch->name, "policy.entropy") == 0)
+            gentropy = ch->grad;
+    }
+    for (int j = 0; j < u->entries; j++) {
+        u->glogp[j] = glogp[u->entry_token[j]];
+        u->gentropy[j] = gentropy[u->entry_token[j]];
+    }
+    model_backward(&t->s.policy, &t->tape, &t->layout, u->glogp, u->gentropy);
+}
+
+/* ---- step: one optimiser step on groups [g0, g1) of the batch ---- */
+
+/* Losses that couple the whole batch need every log-probability before the first gradient. */
+static int couples_batch(const struct phase *ph)
+{
+    for (int i = 0; i < ph->stages; i++)
+        if (ph->stage[i].stage->kind == STAGE_LOSS && ph->stage[i].stage->couples == COUPLES_BATCH)
+            return 1;
+    return 0;
+}
+
+static int micro_batches(struct trainer *t, const struct phase *ph, int g0, int g1, const struct denominators *den,
+                         int fresh, double *loss, struct error *e)
+{
+    int together = couples_batch(ph);
+    for (int lo = g0, hi; together && lo < g1; lo = hi) {
+        hi = micro_end(t, lo, g1);
+        micro_fill(t, lo, hi);
+        forward_models(t);
+    }
+    if (together && run_stages(t, ph, STAGE_LOSS, STAGE_REGULAR, g0, g1, den, loss, e))
+        return -1;
+    for (int lo = g0, hi; lo < g1; lo = hi) {
+        hi = micro_end(t, lo, g1);
+        micro_fill(t, lo, hi);
+        if (t->micro.entries == 0)
+            continue;
+        forward_models(t);
+        if (fresh)
+            measure_mismatch(t);
+        if (!together && run_stages(t, ph, STAGE_LOSS, STAGE_REGULAR, lo, hi, den, loss, e))
+            return -1;
+        backward(t);
+    }
+    return 0;
+}
+
+static double learning_rate(const struct phase *ph, long step)
+{
+    const struct optim_config *o = &ph->optim;
+    double warmup = o->warmup > 0 && step < o->warmup ? (step + 1.0) / o->warmup : 1;
+    double span = ph->steps - o->warmup > 1 ? ph->steps - o->warmup : 1;
+    double done = step < o->warmup ? 0 : (step - o->warmup) / span, decay = 1;
+    if (o->schedule == SCHEDULE_LINEAR)
+        decay = 1 - (1 - o->min_lr) * done;
+    if (o->schedule == SCHEDULE_COSINE)
+        decay = o->min_lr + (1 - o->min_lr) * 0.5 * (1 + cos(M_PI * done));
+    return o->lr * warmup * decay;
+}
+
+static int optimiser_step(struct trainer *t, const struct phase *ph, int g0, int g1, double lr, int fresh,
+                          struct error *e)
+{
+    struct batch *b = &t->batch;
+    struct denominators den;
+    double loss = 0;
+    int token0 = b->sample_first[b->group_first[g0]], token1 = b->sample_first[b->group_first[g1]];
+    batch_denominators(b, g0, g1, ph->source == SOURCE_GOLD ? t->s.max_gold : ph->rollout.max_new, &den);
+    model_zero_grad(&t->s.policy);
+    for (int c = 0; c < b->channels; c++)
+        if (b->channel[c].grad)
+            memset(b->channel[c].grad + token0, 0, (size_t)(token1 - token0) * sizeof(double));
+    if (micro_batches(t, ph, g0, g1, &den, fresh, &loss, e))
+        return -1;
+    double norm = model_grad_norm(&t->s.policy);
+    if (!isfinite(norm))
+        return fail(e, "step %ld: the gradient norm is %g; lower optim.lr or set optim.clip", t->step, norm);
+    const struct optim_config *o = &ph->optim;
+    struct optimiser step = {lr, o->beta1, o->beta2, o->eps, o->weight_decay, o->clip};
+    if (den.tokens > 0) /* nothing kept: no step, not even of the moments */
+        model_step(&t->s.policy, &step, norm);
+    metric_add(&t->metrics, "loss", loss, 1);
+    metric_add(&t->metrics, "grad_norm", norm, 1);
+    return 0;
+}
+
+/* Several passes over the rollout, each cut into minibatches of whole groups. */
+static int update(struct trainer *t, const struct phase *ph, double lr, struct error *e)
+{
+    const struct optim_config *o = &ph->optim;
+    int groups = t->batch.groups, parts = o->minibatches < groups ? o->minibatches : groups;
+    for (int epoch = 0; epoch < o->epochs; epoch++)
+        for (int i = 0; i < parts; i++) {
+            int g0 = (int)((long)groups * i / parts), g1 = (int)((long)groups * (i + 1) / parts);
+            int fresh = ph->source == SOURCE_ROLLOUT && epoch == 0 && i == 0;
+            if (optimiser_step(t, ph, g0, g1, lr, fresh, e))
+                return -1;
+        }
+    return 0;
+}
+
+/* ---- log: one line a step ---- */
+
+/* Mean of a 0/1 or real property over all samples of the rollout, selected or not. */
+static double share(const struct batch *b, double (*of)(const struct batch *, int))
+{
+    double sum = 0;
+    for (int i = 0; i < b->samples; i++)
+        sum += of(b, i);
+    return b->samples ? sum / b->samples : 0;
+}
+static double is_right(const struct batch *b, int i)
+{
+    return b->strict[i] == VERDICT_RIGHT;
+}
+static double is_unparsed(const struct batch *b, int i)
+{
+    return b->strict[i] == VERDICT_UNPARSABLE;
+}
+static double is_truncated(const struct batch *b, int i)
+{
+    return b->truncated[i];
+}
+static double length_of(const struct batch *b, int i)
+{
+    return b->sample_first[i + 1] - b->sample_first[i];
+}
+
+/* Share of groups whose rewards are all equal: they carry no signal. */
+static double zero_variance(const struct batch *b)
+{
+    int n = 0;
+    for (int g = 0; g < b->groups; g++)
+        n += stat_std(b->reward + b->group_first[g], NULL, b->group_first[g + 1] - b->group_first[g], 0) == 0;
+    return b->groups ? (double)n / b->groups : 0;
+}
+
+/* Mean entropy of the policy over the trained tokens of kept samples. */
+static double mean_entropy(struct trainer *t)
+{
+    const struct batch *b = &t->batch;
+    const double *entropy = channel_value(t, "policy", "entropy");
+    double sum = 0, n = 0;
+    for (int i = 0; i < b->samples; i++)
+        for (int k = b->sample_first[i]; b->kept[i] && k < b->sample_first[i + 1]; k++)
+            if (b->trained[k]) {
+                sum += entropy[k];
+                n++;
+            }
+    return n > 0 ? sum / n : 0;
+}
+
+static void set_number(json_t *o, const char *key, double x)
+{
+    json_object_set_new(o, key, isfinite(x) ? json_real(x) : json_null());
+}
+
+struct timing { double collect, update, step; };
+
+static json_t *log_line(struct trainer *t, const struct phase *ph, double lr, const struct timing *time)
+{
+    const struct batch *b = &t->batch;
+    int rollout_phase = ph->source == SOURCE_ROLLOUT;
+    struct metrics *m = &t->metrics;
+    json_t *o = json_object();
+    json_object_set_new(o, "step", json_integer(t->step));
+    json_object_set_new(o, "phase", json_string(ph->name));
+    set_number(o, "reward", rollout_phase ? stat_mean(b->reward, NULL, b->samples) : NAN);
+    set_number(o, "reward_std", rollout_phase ? stat_std(b->reward, NULL, b->samples, 1) : NAN);
+    set_number(o, "accuracy", rollout_phase ? share(b, is_right) : NAN);
+    set_number(o, "length", share(b, length_of));
+    set_number(o, "loss", metric_value(m, "loss", 0));
+    set_number(o, "grad_norm", metric_value(m, "grad_norm", 0));
+    set_number(o, "kl", metric_value(m, "kl", NAN));
+    set_number(o, "entropy", mean_entropy(t));
+    set_number(o, "clip_share", metric_value(m, "clip_share", 0));
+    set_number(o, "zero_variance", rollout_phase ? zero_variance(b) : NAN);
+    set_number(o, "truncated", rollout_phase ? share(b, is_truncated) : NAN);
+    set_number(o, "unparsed", rollout_phase ? share(b, is_unparsed) : NAN);
+    set_number(o, "lr", lr);
+    json_object_set_new(o, "tokens", json_integer(b->tokens));
+    set_number(o, "logp_mismatch_max", metric_value(m, "logp_mismatch_max", 0));
+    set_number(o, "logp_mismatch_mean", metric_value(m, "logp_mismatch_mean", 0));
+    for (int i = 0; i < m->n; i++)
+        if (!json_object_get(o, m->metric[i].name))
+            set_number(o, m->metric[i].name, metric_value(m, m->metric[i].name, NAN));
+    set_number(o, "t_collect", time->collect);
+    set_number(o, "t_update", time->update);
+    set_number(o, "t_tokens_per_second", b->tokens / fmax(time->step, 1e-9));
+    set_number(o, "t_seconds", clock_now() - t->started);
+    return o;
+}
+
+/* A few rollouts with what they earned. */
+static int log_samples(struct trainer *t, const struct phase *ph, struct error *e)
+{
+    const struct batch *b = &t->batch;
+    int n = t->s.recipe.run.log_samples < b->samples ? t->s.recipe.run.log_samples : b->samples;
+    for (int j = 0; j < n; j++) {
+        int i = (int)((long)b->samples * j / n), g = 0;
+        while (b->group_first[g + 1] <= i)
+            g++;
+        json_t *o = json_object(), *rewards = json_object();
+        json_object_set_new(o, "step", json_integer(t->step));
+        json_object_set_new(o, "phase", json_string(ph->name));
+        json_object_set_new(o, "prompt", json_stringn(b->item[g]->prompt.s, (size_t)b->item[g]->prompt.len));
+        json_t *text = json_stringn(b->text[i], (size_t)b->text_len[i]);
+        json_object_set_new(o, "response", text ? text : json_null()); /* null: not valid UTF-8 */
+        json_object_set_new(o, "answer", json_stringn(b->item[g]->answer.s, (size_t)b->item[g]->answer.len));
+        for (int c = 0; c < b->components; c++)
+            if (b->component[c].level == LEVEL_SEQUENCE && b->component[c].written)
+                set_number(rewards, b->component[c].name, b->component[c].value[i]);
+        json_object_set_new(o, "rewards", rewards);
+        set_number(o, "reward", b->reward[i]);
+        set_number(o, "advantage", b->tokens ? b->advantage[b->sample_first[i]] : 0);
+        json_object_set_new(o, "verdict", json_integer(b->strict[i]));
+        json_object_set_new(o, "truncated", json_boolean(b->truncated[i]));
+        if (rundir_append(&t->dir, "samples.jsonl", o, e))
+            return -1;
+    }
+    return 0;
+}
+
+/* ---- evaluate, save ---- */
+
+static int evaluate_now(struct trainer *t, const struct phase *ph, int k, struct evaluation *v, struct shown *shown,
+                        struct error *e)
+{
+    const struct eval_config *c = &t->s.recipe.eval;
+    if (evaluate(&t->s, &t->s.policy, &t->sampler, c->prompts, k, c->temperature, session_max_new(&t->s.recipe), v,
+                 shown, e))
+        return -1;
+    return rundir_append(&t->dir, "eval.jsonl", evaluation_json(v, t->step, ph->name), e);
+}
+
+static int milestone(struct trainer *t, const struct phase *ph, const char *name, double seconds, struct shown *shown,
+                     struct error *e)
+{
+    struct milestone *m = &t->milestone[t->milestones++];
+    snprintf(m->name, sizeof m->name, "%s", name);
+    m->train_seconds = seconds;
+    return evaluate_now(t, ph, t->s.recipe.eval.samples, &m->v, shown, e);
+}
+
+static int save(struct trainer *t, struct error *e)
+{
+    char directory[700], temporary[700], recipe[800];
+    rundir_path(&t->dir, "checkpoint", directory);
+    rundir_path(&t->dir, "checkpoint.new", temporary);
+    if (file_remove_directory(temporary, e) || file_make_directory(temporary, e))
+        return -1;
+    if (checkpoint_save(&t->s.policy, temporary, &t->s.special, e) || tokenizer_save(t->s.tokenizer, temporary, e))
+        return -1;
+    snprintf(recipe, sizeof recipe, "%s/recipe.ini", temporary);
+    if (file_write(recipe, t->s.recipe.text, strlen(t->s.recipe.text), e))
+        return -1;
+    return file_swap_directory(temporary, directory, e);
+}
+
+/* ---- a phase ---- */
+
+static void show_progress(struct trainer *t, const struct phase *ph, long done, double began, int last)
+{
+    const struct batch *b = &t->batch;
+    char left[32];
+    double used = clock_now() - began;
+    clock_text(left, done ? used / (double)done * (double)(ph->steps - done) : 0);
+    if (ph->source == SOURCE_GOLD)
+        rundir_progress(&t->dir, last, "%-8s %4ld/%d  loss %.3f  %.0f tokens/s  left %s", ph->name, done, ph->steps,
+                        metric_value(&t->metrics, "loss", 0), (double)b->tokens * (double)done / fmax(used, 1e-9), left);
+    else
+        rundir_progress(&t->dir, last,
+                        "%-8s %4ld/%d  sampled accuracy %.3f  reward %.3f  length %.1f  entropy %.3f  left %s", ph->name,
+                        done, ph->steps, share(b, is_right), stat_mean(b->reward, NULL, b->samples), share(b, length_of),
+                        mean_entropy(t), left);
+}
+
+/* Channels of the stages become arrays of the batch. The policy's two are always there: losses and logs need them. */
+static void bind_channels(struct trainer *t, struct phase *ph)
+{
+    batch_channel(&t->batch, "policy.logp", 1);
+    batch_channel(&t->batch, "policy.entropy", 1);
+    for (int i = 0; i < ph->stages; i++)
+        for (int c = 0; c < 6 && ph->stage[i].stage->channels[c]; c++)
+            ph->stage[i].channel[c] = batch_channel(&t->batch, ph->stage[i].stage->channels[c],
+                                                    (int)(ph->stage[i].stage->gradients >> c & 1));
+}
+
+/* One step of a phase: collect, credit, advantage, update, log. */
+static int train_step(struct trainer *t, const struct phase *ph, long i, struct error *e)
+{
+    double start = clock_now(), lr = learning_rate(ph, i);
+    struct timing time;
+    batch_clear(&t->batch);
+    text_clear(&t->text);
+    t->metrics.n = 0;
+    if (ph->source == SOURCE_GOLD ? collect_gold(t, ph, e) : collect_rollout(t, ph, e))
+        return -1;
+    time.collect = clock_now() - start;
+    if (run_stages(t, ph, STAGE_CREDIT, STAGE_ADVANTAGE, 0, t->batch.groups, NULL, NULL, e) || update(t, ph, lr, e))
+        return -1;
+    time.step = clock_now() - start;
+    time.update = time.step - time.collect;
+    if (rundir_append(&t->dir, "log.jsonl", log_line(t, ph, lr, &time), e))
+        return -1;
+    return ph->source == SOURCE_ROLLOUT && i % 10 == 0 ? log_samples(t, ph, e) : 0;
+}
+
+/* Models that begin as copies of the policy are copied when reinforcement learning begins: after any warm-up. */
+static void begin_rollouts(struct trainer *t)
+{
+    for (int i = 0; i < t->s.recipe.model_count; i++)
+        if (!t->model_ready[i]) {
+            model_copy(&t->model[i], &t->s.policy);
+            t->model_ready[i] = 1;
+        }
+}
+
+static int train_phase(struct trainer *t, struct phase *ph, struct error *e)
+{
+    const struct recipe *r = &t->s.recipe;
+    int rollout_phase = ph->source == SOURCE_ROLLOUT;
+    double evaluating = 0, began;
+    bind_channels(t, ph);
+    if (ph->reset_optimiser)
+        model_reset_optimiser(&t->s.policy);
+    if (rollout_phase && t->milestones == 0 && milestone(t, ph, "before", clock_now() - t->started, &t->before, e))
+        return -1;
+    if (rollout_phase)
+        begin_rollouts(t);
+    began = clock_now();
+    for (long i = 0; i < ph->steps && !interrupted; i++) {
+        if (train_step(t, ph, i, e))
+            return -1;
+        t->step++;
+        show_progress(t, ph, i + 1, began + evaluating, i + 1 == ph->steps);
+        double start = clock_now();
+        struct evaluation v;
+        if (rollout_phase && r->eval.every > 0 && (i + 1) % r->eval.every == 0 && i + 1 < ph->steps &&
+            evaluate_now(t, ph, 0, &v, NULL, e))
+            return -1;
+        if (!ph->branch[0] && r->run.save_every > 0 && t->step % r->run.save_every == 0 && rollout_phase && save(t, e))
+            return -1;
+        evaluating += clock_now() - start;
+        if (ph->seconds > 0 && clock_now() - began - evaluating > ph->seconds)
+            break;
+    }
+    if (!rollout_phase && !ph->branch[0] && ph != &r->phase[r->phases - 1])
+        return 0; /* the next phase evaluates first */
+    return milestone(t, ph, ph->name, clock_now() - began - evaluating, rollout_phase ? &t->after : NULL, e);
+}
+
+/* A branch starts from the end of an earlier phase and leaves no trace but its evaluation: the control of an experiment. */
+static int run_phase(struct trainer *t, int p, struct error *e)
+{
+    struct phase *ph = &t->s.recipe.phase[p];
+    int from = trainer_branch(&t->s.recipe, p);
+    if (from >= 0) {
+        model_snapshot(&t->aside, &t->s.policy);
+        model_snapshot(&t->s.policy, &t->snapshot[from]);
+    }
+    if (train_phase(t, ph, e))
+        return -1;
+    if (from >= 0)
+        model_snapshot(&t->s.policy, &t->aside);
+    if (t->snapshot[p].tensor)
+        model_snapshot(&t->snapshot[p], &t->s.policy);
+    return 0;
+}
+
+int verb_rl(int argc, const char *const *argv)
+{
+    static struct trainer trainer; /* large; one run a process */
+    struct trainer *t = &trainer;
+    struct error e;
+    int named = argc > 0 && !strchr(argv[0], '=');
+    if (trainer_open(t, named ? argv[0] : "chain", argv + named, argc - named, &e)) {
+        fprintf(stderr, "train_rl: %s\n", e.text);
+        return 2;
+    }
+    const struct recipe *r = &t->s.recipe;
+    signal(SIGINT, on_interrupt);
+    int status = rundir_create(&t->dir, r->name, r->run.out, r->text, &e);
+    if (!status)
+        report_opening(t);
+    for (int p = 0; p < r->phases && !status && !interrupted; p++)
+        status = run_phase(t, p, &e);
+    if (t->dir.path[0] && t->step > 0) { /* also after a failure: the weights before the bad step are good */
+        struct error other;
+        if (save(t, &other) || report_curves(t->dir.path, &other))
+            status = status ? status : fail(&e, "%s", other.text);
+    }
+    if (!status)
+        report_closing(t);
+    else
+        fprintf(stderr, "train_rl: %s\n", e.text);
+    trainer_close(t);
+    return status ? 1 : 0;
+}
+
+int main(int argc, char **argv)
+{
+    return verbs_main(argc - 1, (const char *const *)argv + 1);
+}
