@@ -33,7 +33,7 @@ export CC DEPS DEPS_FORCE
 ifneq ($(filter-out deps format clean,$(or $(MAKECMDGOALS),all)),)
 DEPS_MK := .build/deps-$(notdir $(firstword $(CC)))$(if $(filter off,$(DEPS)),-off)$(if $(DEPS_FORCE),-force).mk
 include $(DEPS_MK)
-$(DEPS_MK): dev/deps.sh
+$(DEPS_MK): dev/deps.sh $(wildcard data/*_none.c dev/verbs/*_none.c)
 	@sh dev/deps.sh $@
 endif
 

@@ -106,6 +106,9 @@ find_font() {
     [ -n "$font" ]
 }
 
+# used HEADER: does anything of ours include it? What nobody uses is neither looked for nor fetched.
+used() { grep -rqs "^#include <.*$1" train_rl.c model data rewards dev/verbs test; }
+
 found() { # NAME: add what find_library found to the answer
     have="$have $1"
     case " $all_cflags " in *" $cflags "*) ;; *) all_cflags="$all_cflags $cflags" ;; esac
@@ -118,20 +121,24 @@ find_all() {
     if find_library jansson jansson -ljansson '#include <jansson.h>\nint main(void) { return !json_null(); }\n'; then
         found jansson
     else missing="$missing jansson"; fi
-    if find_library pcre2 libpcre2-8 -lpcre2-8 \
+    if ! used pcre2.h; then :
+    elif find_library pcre2 libpcre2-8 -lpcre2-8 \
         '#define PCRE2_CODE_UNIT_WIDTH 8\n#include <pcre2.h>\nint main(void) { return pcre2_config(0, 0); }\n'; then
         found pcre2
     else missing="$missing pcre2"; fi
-    if find_library utf8proc libutf8proc -lutf8proc \
+    if ! used utf8proc.h; then :
+    elif find_library utf8proc libutf8proc -lutf8proc \
         '#include <utf8proc.h>\nint main(void) { return !utf8proc_version(); }\n'; then
         found utf8proc
     else missing="$missing utf8proc"; fi
-    if find_library stb stb "" \
+    if ! used stb_; then :
+    elif find_library stb stb "" \
         '#include <stb_image_write.h>\n#include <stb_truetype.h>\nint main(void) { return 0; }\n'; then
         libs= # its headers hold the code
         found stb
     else missing="$missing stb"; fi
-    if find_font; then have="$have font"; else missing="$missing font"; fi
+    if ! used stb_truetype; then :
+    elif find_font; then have="$have font"; else missing="$missing font"; fi
     if find_library cmocka cmocka -lcmocka '#include <stdarg.h>\n#include <stddef.h>\n#include <stdint.h>\n#include <setjmp.h>
 #include <cmocka.h>\nint main(void) { print_message("x"); return 0; }\n'; then
         have="$have cmocka" test_cflags=$cflags test_libs=$libs

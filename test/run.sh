@@ -101,7 +101,9 @@ for program in ${sanitized[@]+"${sanitized[@]}"} ${optimised[@]+"${optimised[@]}
         [ -z "$why" ] || tail -n 40 "$log" | sed 's/^/    | /'
         [ -n "$why" ] || grep -E '^# ' "$log" | head -n 40 | sed 's/^/    | /'
     else
-        echo "passed $name: $good${skip:+, $skip skipped}"
+        note=
+        [ "$skip" -eq 0 ] || note=", $skip skipped"
+        echo "passed $name: $good$note"
     fi
     [ "$skip" -eq 0 ] || grep -B 1 ' # SKIP' "$log" | sed 's/^/    /'
 done
