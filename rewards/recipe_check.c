@@ -354,12 +354,32 @@ static int check_section_keys(const struct recipe *r, const char *name, const vo
     return 0;
 }
 
+/* An override of [rollout] or [optim] that every phase overrides again. */
+static int check_reach(const struct recipe *r, const char *name, struct error *e)
+{
+    struct section *s = ini_section(r->ini, name, NULL);
+    int rollout = !strcmp(name, "rollout");
+    for (int i = 0; s && i < s->entries; i++) {
+        const struct entry *n = &s->entry[i];
+        int reaches = !n->at.given;
+        for (int f = 0; f < r->phases; f++)
+            if (!rollout || r->phase[f].source == SOURCE_ROLLOUT)
+                reaches |= !find_entry(r, "phase", r->phase[f].name, n->key);
+        if (!reaches)
+            return complain(r->ini, n->at, e, "%s would change nothing: every phase has its own; write %s.%s=...", n->key,
+                            r->phase[r->phases - 1].name, n->key);
+    }
+    return 0;
+}
+
 int recipe_check(const struct recipe *r, struct error *e)
 {
     for (int f = 0; f < r->phases; f++)
         if (check_phase(r, f, e))
             return -1;
     if (check_unused(r, e) || check_models(r, e) || check_task(r, e))
+        return -1;
+    if (check_reach(r, "rollout", e) || check_reach(r, "optim", e))
         return -1;
     return check_section_keys(r, "model", &r->model, e) || check_section_keys(r, "optim", &r->optim, e) ? -1 : 0;
 }

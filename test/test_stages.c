@@ -1,0 +1,576 @@
+/* What every row of stages.def has to hold, and what single stages do on cases small enough to check by hand. Published
+ * and worked examples: test_stage_examples.c. */
+#include "stage_batch.h"
+
+static void near_to(double got, double want, double tolerance)
+{
+    if (!(fabs(got - want) <= tolerance))
+        fail_msg("got %.17g, expected %.17g", got, want);
+}
+
+/* ---- for every row */
+
+static void every_row_is_described(void **state)
+{
+    (void)state;
+    int kinds[STAGE_KINDS] = {0};
+    for (int i = 0; stages[i]; i++) {
+        const struct stage *s = stages[i];
+        kinds[s->kind]++;
+        assert_non_null(s->run);
+        assert_true(strlen(s->sentence) > 10 && s->sentence[strlen(s->sentence) - 1] == '.');
+        assert_non_null(s->citation);
+        assert_true(strlen(s->formula) > 5);
+        assert_ptr_equal(stage_find(s->kind, s->name), s);
+        if ((!s->zero_on_equal || !s->permutable) && !s->why_not)
+            fail_msg("%s: a flag is 0 without a reason", s->name);
+        if (s->kind == STAGE_LOSS && !s->gradients)
+            fail_msg("%s: a loss without a gradient", s->name);
+        for (int k = 0; k < param_count(s->params); k++)
+            assert_non_null(s->params[k].help);
+    }
+    for (int k = 0; k < STAGE_KINDS; k++)
+        assert_true(kinds[k] > 0);
+    assert_null(stage_find(STAGE_LOSS, "outcome"));
+}
+
+/* Not kept and not trained: numbers there may be anything. */
+static void spoil(struct batch *b, double with)
+{
+    for (int i = 0; i < b->samples; i++) {
+        if (!b->kept[i]) {
+            b->weight[i] = b->reward[i] = with;
+            b->strict[i] = b->lenient[i] = isnan(with) ? 77 : -55;
+            b->text[i] = isnan(with) ? NULL : "spoilt dog park\n";
+            b->text_len[i] = isnan(with) ? 0 : 16;
+        }
+        for (int k = 0; k < b->components; k++) {
+            const struct component *c = &b->component[k];
+            if (c->level == LEVEL_SEQUENCE && !b->kept[i])
+                c->value[i] = with;
+            for (int s = b->step_first[i]; c->level == LEVEL_STEP && !b->kept[i] && s < b->step_first[i + 1]; s++)
+                c->value[s] = with;
+        }
+        for (int t = b->sample_first[i]; t < b->sample_first[i + 1]; t++)
+            if (!b->kept[i] || !b->trained[t])
+                b->token_reward[t] = b->advantage[t] = b->logp_old[t] = b->channel[LOGP].value[t] =
+                    b->channel[ENTROPY].value[t] = b->channel[REF].value[t] = with;
+    }
+}
+
+static void masked_garbage_changes_nothing(void **state)
+{
+    (void)state;
+    struct batch b;
+    static double out[2][MAX_OUT];
+    open_batch(&b);
+    for (int i = 0; stages[i]; i++) {
+        int n[2];
+        for (int garbage = 0; garbage < 2; garbage++) {
+            fill_batch(&b, 0, 0);
+            b.kept[1] = b.kept[4] = b.kept[9] = 0;
+            run_before(&b, stages[i]->kind);
+            spoil(&b, garbage ? NAN : 1e3);
+            struct result r = run_stage(&b, stages[i], "");
+            if (r.failed)
+                fail_msg("%s: %s", stages[i]->name, r.e.text);
+            n[garbage] = outputs(&b, &r, out[garbage]);
+            for (int s = 0; s < b.samples; s++)
+                for (int t = b.sample_first[s]; t < b.sample_first[s + 1]; t++)
+                    if (!b.kept[s] || !b.trained[t])
+                        assert_true(b.channel[LOGP].grad[t] == 0 && b.channel[ENTROPY].grad[t] == 0);
+        }
+        if (n[0] != n[1] || memcmp(out[0], out[1], (size_t)n[0] * sizeof(double)))
+            fail_msg("%s stage %s reads what is masked", stage_kind_names[stages[i]->kind], stages[i]->name);
+    }
+    batch_free(&b);
+}
+
+static void splits_change_no_bit(void **state)
+{
+    (void)state;
+    struct batch b;
+    static double out[2][MAX_OUT];
+    open_batch(&b);
+    for (int i = 0; stages[i]; i++) {
+        if (stages[i]->kind < STAGE_LOSS)
+            continue;
+        int n[2];
+        for (int split = 0; split < 2; split++) {
+            struct result r = {0};
+            struct denominators den;
+            fill_batch(&b, 0, 0);
+            run_before(&b, stages[i]->kind);
+            batch_denominators(&b, 0, GROUPS, 20, &den);
+            run_part(&b, stages[i], "", 0, split ? 1 : GROUPS, &den, &r);
+            if (split) {
+                run_part(&b, stages[i], "", 1, 3, &den, &r);
+                run_part(&b, stages[i], "", 3, GROUPS, &den, &r);
+            }
+            n[split] = outputs(&b, &r, out[split]);
+        }
+        assert_int_equal(n[0], n[1]);
+        assert_memory_equal(out[0], out[1], (size_t)n[0] * sizeof(double));
+    }
+    batch_free(&b);
+}
+
+/* Largest difference between sample i of one order and its place in the other. */
+static double reversed_difference(const struct stage *s, const char *args)
+{
+    struct batch b[2];
+    struct result r[2];
+    double worst = 0;
+    for (int k = 0; k < 2; k++) {
+        open_batch(&b[k]);
+        fill_batch(&b[k], k, 0);
+        run_before(&b[k], s->kind);
+        r[k] = run_stage(&b[k], s, args);
+        assert_int_equal(r[k].failed, 0);
+    }
+    for (int g = 0; g < GROUPS; g++)
+        for (int i = group_first[g]; i < group_first[g + 1]; i++) {
+            double x[MAX_OUT], y[MAX_OUT];
+            int n = outputs_of(&b[0], i, x), m = outputs_of(&b[1], group_first[g] + group_first[g + 1] - 1 - i, y);
+            worst = n == m ? worst : INFINITY;
+            for (int k = 0; k < n && k < m; k++)
+                worst = fmax(worst, fabs(x[k] - y[k]));
+        }
+    worst = fmax(worst, fabs(r[0].loss - r[1].loss));
+    batch_free(&b[0]);
+    batch_free(&b[1]);
+    return worst;
+}
+
+static void permuting_a_group_permutes(void **state)
+{
+    (void)state;
+    for (int i = 0; stages[i]; i++)
+        if (stages[i]->permutable && reversed_difference(stages[i], "") > 1e-12)
+            fail_msg("%s depends on the order of a group", stages[i]->name);
+    const struct stage *process = stage_find(STAGE_SCORE, "process");
+    assert_int_equal(process->permutable, 0);
+    assert_true(reversed_difference(process, "verifier=noisy;eps=0.5;flips=fresh") >= 1);
+    assert_true(reversed_difference(process, "verifier=noisy;eps=0.5;flips=hash") == 0);
+}
+
+/* The stage in the middle of a plain chain on groups of equal samples; 1: some gradient is not zero. */
+static int moves_when_equal(struct batch *b, const struct stage *s)
+{
+    fill_batch(b, 0, 1);
+    if (s->kind <= STAGE_ADVANTAGE) {
+        for (int k = 0; k < STAGE_LOSS; k++) {
+            static const char *const plain[] = {"outcome", "sum", "dynamic", "outcome", "group"};
+            if (k == (int)s->kind)
+                assert_int_equal(run_stage(b, s, "").failed, 0);
+            else if (k != STAGE_SELECT)
+                run_named(b, (enum stage_kind)k, plain[k], "");
+        }
+        run_named(b, STAGE_LOSS, "clip", "");
+    } else {
+        run_before(b, s->kind);
+        assert_int_equal(run_stage(b, s, "").failed, 0);
+    }
+    for (int t = 0; t < b->tokens; t++)
+        if (b->channel[LOGP].grad[t] != 0 || b->channel[ENTROPY].grad[t] != 0)
+            return 1;
+    return 0;
+}
+
+static void equal_rewards_give_no_gradient(void **state)
+{
+    (void)state;
+    struct batch b;
+    open_batch(&b);
+    for (int i = 0; stages[i]; i++)
+        if (moves_when_equal(&b, stages[i]) == stages[i]->zero_on_equal)
+            fail_msg("%s: zero_on_equal = %d is not so", stages[i]->name, stages[i]->zero_on_equal);
+    batch_free(&b);
+}
+
+static void extremes_stay_finite(void **state)
+{
+    (void)state;
+    struct batch b;
+    static double out[MAX_OUT];
+    open_batch(&b);
+    for (int i = 0; stages[i]; i++)
+        for (int sign = 0; sign < 4; sign++) {
+            fill_batch(&b, 0, 0);
+            run_before(&b, stages[i]->kind);
+            for (int s = 0; s < b.samples; s++)
+                b.reward[s] = s % 2 ? 1e12 : -1e12;
+            for (int t = 0; t < b.tokens; t++) {
+                b.channel[LOGP].value[t] = sign & 1 ? -1e4 : 0;
+                b.channel[REF].value[t] = b.logp_old[t] = sign & 1 ? 0 : -1e4;
+                b.token_reward[t] = b.advantage[t] = sign & 2 ? 1e12 : -1e12;
+            }
+            struct result r = run_stage(&b, stages[i], "");
+            assert_int_equal(r.failed, 0);
+            for (int k = 0, n = outputs(&b, &r, out); k < n; k++)
+                if (!isfinite(out[k]))
+                    fail_msg("%s overflows", stages[i]->name);
+        }
+    batch_free(&b);
+}
+
+/* Outputs of a stage with parameters as written; returns their number. */
+static int outputs_with(struct batch *b, const struct stage *s, const char *args, double *out)
+{
+    fill_batch(b, 0, 0);
+    run_before(b, s->kind);
+    struct result r = run_stage(b, s, args);
+    assert_int_equal(r.failed, 0);
+    return outputs(b, &r, out);
+}
+
+static int differs(struct batch *b, const struct stage *s, const char *base, const char *args)
+{
+    static double x[MAX_OUT], y[MAX_OUT];
+    int n = outputs_with(b, s, base, x), m = outputs_with(b, s, args, y);
+    return n != m || memcmp(x, y, (size_t)n * sizeof *x);
+}
+
+/* Other values of a row: all other choices, the other bool, some numbers within the bounds. */
+static int other_values(const struct param *row, char value[16][64])
+{
+    struct value def;
+    struct error e;
+    int n = 0;
+    char choices[256], *save = NULL;
+    assert_int_equal(param_parse(row, row->def, &def, &e), 0);
+    if (row->type == PARAM_TEXT)
+        snprintf(value[n++], 64, "outcome = 2");
+    if (row->type == PARAM_BOOL)
+        snprintf(value[n++], 64, "%s", def.num != 0 ? "false" : "true");
+    snprintf(choices, sizeof choices, "%s", row->choices ? row->choices : "");
+    for (char *one = strtok_r(choices, "|", &save); one; one = strtok_r(NULL, "|", &save))
+        if (strcmp(one, row->def))
+            snprintf(value[n++], 64, "%s", one);
+    const double tries[] = {def.num + 1, def.num / 2, 1 - def.num, row->min, 1.1};
+    for (int i = 0; i < 5 && (row->type == PARAM_NUMBER || row->type == PARAM_INT); i++)
+        if (isfinite(tries[i]) && tries[i] >= row->min && tries[i] <= row->max && (def.off || tries[i] != def.num) &&
+            (row->type == PARAM_NUMBER || tries[i] == floor(tries[i])))
+            snprintf(value[n++], 64, "%.17g", tries[i]);
+    return n;
+}
+
+static void every_parameter_changes_something(void **state)
+{
+    (void)state;
+    struct batch b;
+    open_batch(&b);
+    for (int i = 0; stages[i]; i++)
+        for (int k = 0; k < param_count(stages[i]->params); k++) {
+            const struct param *row = &stages[i]->params[k];
+            char value[16][64], base[128] = "", args[256];
+            int n = other_values(row, value), all = row->type == PARAM_CHOICE, any = 0;
+            if (row->only_if && !strstr(row->only_if, "!="))
+                snprintf(base, sizeof base, "%s;", row->only_if);
+            for (int j = 0; j < n; j++) {
+                snprintf(args, sizeof args, "%s%s=%s", base, row->key, value[j]);
+                int changes = differs(&b, stages[i], base, args);
+                any |= changes;
+                if (all && !changes)
+                    fail_msg("%s.%s = %s changes nothing", stages[i]->name, row->key, value[j]);
+            }
+            if (!any)
+                fail_msg("%s.%s changes nothing", stages[i]->name, row->key);
+        }
+    batch_free(&b);
+}
+
+/* ---- gradients */
+
+static const struct { enum stage_kind kind; const char *name, *args; } gradients[] = {
+    {STAGE_LOSS, "clip", ""},
+    {STAGE_LOSS, "clip", "eps_low=0.1;eps_high=0.4;dual_clip=1.05;agg=seq_mean_token_mean"},
+    {STAGE_LOSS, "clip", "agg=seq_mean_token_sum"},
+    {STAGE_LOSS, "clip", "agg=seq_sum_const"},
+    {STAGE_LOSS, "nll", ""},
+    {STAGE_LOSS, "nll", "agg=seq_sum_const"},
+    {STAGE_REGULAR, "kl", "coef=0.7;estimator=k1"},
+    {STAGE_REGULAR, "kl", "coef=0.7;estimator=k2;agg=seq_mean_token_mean"},
+    {STAGE_REGULAR, "kl", "coef=0.7;estimator=k3"},
+    {STAGE_REGULAR, "entropy", "coef=0.3"},
+    {STAGE_REGULAR, "entropy", "coef=-2;agg=seq_mean_token_sum"},
+};
+enum { GRADIENTS = sizeof gradients / sizeof *gradients };
+
+static void check_gradient(struct batch *b, const struct stage *s, const char *args)
+{
+    static const int written[] = {LOGP, ENTROPY};
+    double grad[2][TOKENS];
+    fill_batch(b, 0, 0);
+    b->kept[5] = 0;
+    run_before(b, s->kind);
+    run_stage(b, s, args);
+    for (int k = 0; k < 2; k++)
+        memcpy(grad[k], b->channel[written[k]].grad, sizeof grad[k]);
+    for (int k = 0; k < 2; k++)
+        for (int t = 0; t < b->tokens; t++) {
+            double *x = &b->channel[written[k]].value[t], at = *x, h = 1e-5, got = grad[k][t];
+            *x = at + h;
+            double up = run_stage(b, s, args).loss;
+            *x = at - h;
+            double down = run_stage(b, s, args).loss;
+            *x = at;
+            if (fabs((up - down) / (2 * h) - got) > 1e-8)
+                fail_msg("%s(%s), token %d: %.12g by differences, %.12g", s->name, args, t, (up - down) / (2 * h), got);
+        }
+}
+
+static void gradients_are_differences(void **state)
+{
+    (void)state;
+    struct batch b;
+    open_batch(&b);
+    for (int i = 0; i < GRADIENTS; i++)
+        check_gradient(&b, stage_find(gradients[i].kind, gradients[i].name), gradients[i].args);
+    for (int i = 0; stages[i]; i++) {
+        int tested = stages[i]->kind < STAGE_LOSS;
+        for (int k = 0; k < GRADIENTS; k++)
+            tested |= stages[i] == stage_find(gradients[k].kind, gradients[k].name);
+        if (!tested)
+            fail_msg("the gradient of %s is not tested", stages[i]->name);
+    }
+    batch_free(&b);
+}
+
+/* ---- single stages, by hand */
+
+static void statistics(void **state)
+{
+    (void)state;
+    const double x[] = {1, 99, 2, 4}, same[] = {0.1, 0.1, 0.1};
+    const unsigned char kept[] = {1, 0, 1, 1}, all[] = {1, 1, 1}, none[] = {0, 0, 0};
+    near_to(stat_mean(x, kept, 4), 7.0 / 3, 1e-15);
+    near_to(stat_std(x, kept, 4, 1), sqrt(7.0 / 3), 1e-15); /* squares of -4/3, -1/3, 5/3 add to 14/3 */
+    near_to(stat_std(x, kept, 4, 0), sqrt(14.0 / 9), 1e-15);
+    assert_true(stat_mean(same, all, 3) == 0.1 && stat_std(same, all, 3, 1) == 0);
+    assert_true(stat_mean(x, none, 3) == 0 && stat_std(x, none, 3, 1) == 0 && stat_count(none, 3) == 0);
+    assert_true(stat_std(x, kept, 1, 1) == 0);
+    const struct denominators d = {.sequences = 7, .tokens = 17, .groups = 2, .longest = 8};
+    near_to(aggregation_weight(0, 4, &d), 1.0 / 17, 1e-17);
+    near_to(aggregation_weight(1, 4, &d), 1.0 / 28, 1e-17);
+    near_to(aggregation_weight(2, 4, &d), 1.0 / 7, 1e-17);
+    near_to(aggregation_weight(3, 4, &d), 1.0 / 56, 1e-17);
+}
+
+static void denominators_count_what_learns(void **state)
+{
+    (void)state;
+    struct batch b;
+    struct denominators d;
+    open_batch(&b);
+    fill_batch(&b, 0, 0);
+    b.kept[0] = 0;
+    b.trained[b.sample_first[2]] = 0; /* the only token of sample 2 */
+    batch_denominators(&b, 0, 2, 33, &d);
+    /* samples 1, 3, 4, 5, 6 of 13, 6, 10, 4, 10 bytes, each without its second token */
+    assert_int_equal(d.sequences, 5);
+    assert_int_equal(d.tokens, 12 + 5 + 9 + 3 + 9);
+    assert_int_equal(d.groups, 2);
+    assert_int_equal(d.longest, 33);
+    batch_free(&b);
+}
+
+static const double *component_of(struct batch *b, const char *name)
+{
+    return b->component[batch_find_component(b, name)].value;
+}
+
+static void scores(void **state)
+{
+    (void)state;
+    struct batch b;
+    open_batch(&b);
+    fill_batch(&b, 0, 0);
+    run_named(&b, STAGE_SCORE, "outcome", "right=2;wrong=-1;unparsable=-3");
+    static const double outcome[] = {2, -1, -3, -1, 2, -1, 2, 2, -1, -1};
+    assert_memory_equal(component_of(&b, "outcome"), outcome, sizeof outcome);
+    run_named(&b, STAGE_SCORE, "outcome", "lenient=true");
+    static const double lenient[] = {1, 0, 1, 1, 1, 0, 1, 1, 0, 0};
+    assert_memory_equal(component_of(&b, "outcome"), lenient, sizeof lenient);
+    run_named(&b, STAGE_SCORE, "format", "");
+    static const double format[] = {1, 1, 0, 1, 1, 1, 1, 1, 1, 1};
+    assert_memory_equal(component_of(&b, "format"), format, sizeof format);
+    run_named(&b, STAGE_SCORE, "length", "per=10;from=5");
+    near_to(component_of(&b, "length")[1], -0.7, 1e-15); /* 12 tokens of its own */
+    assert_true(component_of(&b, "length")[3] == 0);     /* 5 */
+    run_named(&b, STAGE_SCORE, "keywords", "first=0.25");
+    static const double words[] = {0, 1, 0, .25, .25, 0, 1, 0, 0, 0};
+    assert_memory_equal(component_of(&b, "keywords"), words, sizeof words);
+    struct result r = run_named(&b, STAGE_SCORE, "process", "");
+    static const double accepted[] = {1, 0, 1, 1, 0, 1, 1, 1, 1, 0, 1, 1, 1, 0, 1};
+    assert_int_equal(b.steps, 15);
+    assert_memory_equal(component_of(&b, "process"), accepted, sizeof accepted);
+    /* right are samples 0, 4, 6, 7; the oracle rejects a step of 0 and of 6 */
+    near_to(metric_value(&r.metrics, "process.flawed", -1), 0.5, 0);
+    near_to(metric_value(&r.metrics, "process.accepted", -1), 11.0 / 15, 1e-15);
+    batch_free(&b);
+}
+
+static void keywords_are_whole_words(void **state)
+{
+    (void)state;
+    struct batch b;
+    open_batch(&b);
+    static const struct { const char *text; double want; } cases[] = {
+        {"A Dog, then the PARK.", 1}, {"dogs in the park", 0},     {"dog parks", .5}, {"park dog", .5},
+        {"hotdog park", 0},           {"dog dog park", 1},         {"dog", .5},       {"", 0},
+        {"do g park", 0},             {"the \xc3\xa9""dog park", 1},
+    };
+    fill_batch(&b, 0, 0);
+    for (int i = 0; i < SAMPLES; i++) {
+        b.text[i] = cases[i].text;
+        b.text_len[i] = (int)strlen(cases[i].text);
+    }
+    run_named(&b, STAGE_SCORE, "keywords", "first=0.5");
+    for (int i = 0; i < SAMPLES; i++)
+        if (component_of(&b, "keywords")[i] != cases[i].want)
+            fail_msg("'%s' scores %g", cases[i].text, component_of(&b, "keywords")[i]);
+    struct item no_words = {0};
+    b.item[2] = &no_words;
+    struct result r = run_stage(&b, stage_find(STAGE_SCORE, "keywords"), "");
+    assert_int_equal(r.failed, -1);
+    assert_non_null(strstr(r.e.text, "prompt 2 lists no words"));
+    batch_free(&b);
+}
+
+static void noise_flips_verdicts(void **state)
+{
+    (void)state;
+    struct batch b;
+    double oracle[STEPS];
+    open_batch(&b);
+    fill_batch(&b, 0, 0);
+    run_named(&b, STAGE_SCORE, "process", "");
+    memcpy(oracle, component_of(&b, "process"), sizeof oracle);
+    struct result r = run_named(&b, STAGE_SCORE, "process", "verifier=noisy;eps=1");
+    for (int k = 0; k < b.steps; k++)
+        assert_true(component_of(&b, "process")[k] == 1 - oracle[k]);
+    near_to(metric_value(&r.metrics, "process.flawed", -1), 0.5, 0); /* what the oracle says, not the noise */
+    run_named(&b, STAGE_SCORE, "process", "verifier=noisy;eps=0;flips=fresh");
+    assert_memory_equal(component_of(&b, "process"), oracle, (size_t)b.steps * sizeof *oracle);
+    run_named(&b, STAGE_SCORE, "process", "verifier=noisy;eps=0.5");
+    const double *p = component_of(&b, "process");
+    assert_true(p[11] == p[12] && p[11] == p[14]); /* the same line of the same prompt is misjudged alike */
+    struct task_row none = {.name = "none"};
+    struct task without = {.row = &none};
+    struct metrics m = {0};
+    struct error e;
+    struct value v[3] = {{0}};
+    struct stage_call c = {.b = &b, .p = v, .task = &without, .metrics = &m};
+    assert_int_equal(stage_find(STAGE_SCORE, "process")->run(&c, &e), -1);
+    batch_free(&b);
+}
+
+static void the_sum_weighs(void **state)
+{
+    (void)state;
+    struct batch b;
+    open_batch(&b);
+    fill_batch(&b, 0, 0);
+    run_named(&b, STAGE_SCORE, "outcome", "");
+    run_named(&b, STAGE_SCORE, "process", "");
+    double *token = batch_component(&b, "token", LEVEL_TOKEN)->value;
+    for (int t = 0; t < b.tokens; t++)
+        token[t] = b.trained[t] ? 10 : NAN;
+    run_named(&b, STAGE_SHAPE, "sum", "*=process = 4, token = 0.5");
+    near_to(b.reward[0], 1 + 4 * 0.5 + 5, 1e-15);
+    near_to(b.reward[1], 0 + 4 + 5, 1e-15);
+    near_to(b.reward[9], 0 + 4 * 0.5 + 5, 1e-15);
+    batch_clear(&b); /* components of an earlier step are not read again */
+    fill_batch(&b, 0, 0);
+    run_named(&b, STAGE_SCORE, "outcome", "");
+    run_named(&b, STAGE_SHAPE, "sum", "");
+    near_to(b.reward[0], 1, 0);
+    b.component[0].value[6] = INFINITY;
+    struct result r = run_stage(&b, stage_find(STAGE_SHAPE, "sum"), "");
+    assert_int_equal(r.failed, -1);
+    assert_string_equal(r.e.text, "sum: component 'outcome' of sample 6 is not a finite number");
+    batch_free(&b);
+}
+
+static void dynamic_keeps_mixed_groups(void **state)
+{
+    (void)state;
+    struct batch b;
+    open_batch(&b);
+    fill_batch(&b, 0, 0);
+    for (int i = 0; i < SAMPLES; i++)
+        b.reward[i] = i;
+    struct result r = run_named(&b, STAGE_SELECT, "dynamic", "");
+    static const unsigned char outcome[] = {1, 1, 1, 1, 1, 1, 1, 0, 0, 0};
+    assert_memory_equal(b.kept, outcome, SAMPLES);
+    near_to(metric_value(&r.metrics, "dynamic.kept", -1), 0.5, 0);
+    fill_batch(&b, 0, 0);
+    for (int i = 0; i < SAMPLES; i++)
+        b.reward[i] = i < 8 ? 1 : i;
+    b.kept[4] = b.kept[6] = 0; /* the right ones of group 1 */
+    run_named(&b, STAGE_SELECT, "dynamic", "metric=reward");
+    static const unsigned char reward[] = {0, 0, 0, 0, 0, 0, 0, 0, 1, 1};
+    assert_memory_equal(b.kept, reward, SAMPLES);
+    batch_free(&b);
+}
+
+static void lone_samples(void **state)
+{
+    (void)state;
+    struct batch b;
+    open_batch(&b);
+    static const char *const mode[] = {"singleton=zero", "singleton=raw", "singleton=drop", "singleton=raw;std=false"};
+    static const double want[] = {0, 3 / (1 + 1e-6), 0, 3};
+    for (int k = 0; k < 4; k++) {
+        fill_batch(&b, 0, 0);
+        for (int i = 0; i < SAMPLES; i++)
+            b.reward[i] = 3;
+        run_named(&b, STAGE_CREDIT, "outcome", "");
+        run_named(&b, STAGE_ADVANTAGE, "group", mode[k]);
+        near_to(b.advantage[b.sample_first[7]], want[k], 0);
+        assert_int_equal(b.kept[7], k != 2);
+        assert_true(b.advantage[0] == 0 && !signbit(b.advantage[0])); /* equal rewards */
+    }
+    b.reward[4] = NAN;
+    struct result r = run_stage(&b, stage_find(STAGE_ADVANTAGE, "group"), "");
+    assert_int_equal(r.failed, -1);
+    assert_string_equal(r.e.text, "group: the reward of sample 4 is not a finite number");
+    batch_free(&b);
+}
+
+static void metrics_add_up(void **state)
+{
+    (void)state;
+    struct metrics m = {0};
+    metric_add(&m, "a", 1, 4);
+    metric_add(&m, "b", 0, 0);
+    metric_add(&m, "a", 2, 4);
+    near_to(metric_value(&m, "a", -1), 3.0 / 8, 0);
+    near_to(metric_value(&m, "b", -1), -1, 0);
+    near_to(metric_value(&m, "c", -2), -2, 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_row_is_described),
+        cmocka_unit_test(masked_garbage_changes_nothing),
+        cmocka_unit_test(splits_change_no_bit),
+        cmocka_unit_test(permuting_a_group_permutes),
+        cmocka_unit_test(equal_rewards_give_no_gradient),
+        cmocka_unit_test(extremes_stay_finite),
+        cmocka_unit_test(every_parameter_changes_something),
+        cmocka_unit_test(gradients_are_differences),
+        cmocka_unit_test(statistics),
+        cmocka_unit_test(denominators_count_what_learns),
+        cmocka_unit_test(scores),
+        cmocka_unit_test(keywords_are_whole_words),
+        cmocka_unit_test(noise_flips_verdicts),
+        cmocka_unit_test(the_sum_weighs),
+        cmocka_unit_test(dynamic_keeps_mixed_groups),
+        cmocka_unit_test(lone_samples),
+        cmocka_unit_test(metrics_add_up),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
