@@ -13,7 +13,7 @@
 #include <string.h>
 #include "../data/task.h"
 #include "../rewards/stage.h"
-#include <cmocka.h> /* last: it has a macro fail */
+#include <cmocka.h> /*/* after ours: it has a macro fail */
 
 enum { LOGP, ENTROPY, REF, GROUPS = 4, SAMPLES = 10, TOKENS = 160, STEPS = 64 };
 
@@ -24,7 +24,7 @@ static const struct { const char *text; signed char strict, lenient; } invented[
 };
 
 /* A line is a step; it is right when it begins with 'y'. */
-static int lines_of(const struct task *t, const struct item *it, const char *s, int len, struct step *step, int max)
+static inline int lines_of(const struct task *t, const struct item *it, const char *s, int len, struct step *step, int max)
 {
     (void)t, (void)it;
     int n = 0;
@@ -37,7 +37,7 @@ static int lines_of(const struct task *t, const struct item *it, const char *s, 
     }
     return n;
 }
-static enum verdict line_right(const struct task *t, const struct item *it, const char *s, int len,
+static inline enum verdict line_right(const struct task *t, const struct item *it, const char *s, int len,
                                const struct step *step, int n, int k)
 {
     (void)t, (void)it, (void)len, (void)n;
@@ -48,7 +48,7 @@ static const struct task line_task = {.row = &line_row};
 static struct item line_item = {.extra = {.s = (char *)"dog, park", .len = 9}};
 
 /* Sample `from` of the table becomes sample b->samples: one token a byte of its text. */
-static void add_sample(struct batch *b, int from, int like)
+static inline void add_sample(struct batch *b, int from, int like)
 {
     int i = b->samples++;
     const char *text = invented[like].text;
@@ -76,7 +76,7 @@ static void add_sample(struct batch *b, int from, int like)
     b->sample_first[i + 1] = b->tokens;
 }
 
-static void open_batch(struct batch *b)
+static inline void open_batch(struct batch *b)
 {
     batch_create(b, GROUPS, SAMPLES, TOKENS, STEPS, 1, 0);
     batch_channel(b, "policy.logp", 1);
@@ -86,7 +86,7 @@ static void open_batch(struct batch *b)
 
 /* reverse: samples of each group in the opposite order. equal: all samples of a group are copies of its first but for
  * the log-probabilities. */
-static void fill_batch(struct batch *b, int reverse, int equal)
+static inline void fill_batch(struct batch *b, int reverse, int equal)
 {
     batch_clear(b);
     for (int g = 0; g < GROUPS; g++) {
@@ -107,7 +107,7 @@ static void fill_batch(struct batch *b, int reverse, int equal)
 }
 
 /* Parameters of a stage from "key=value;key=value" over the defaults. text must stay. */
-static void stage_values(const struct stage *s, char *text, struct value *v)
+static inline void stage_values(const struct stage *s, char *text, struct value *v)
 {
     struct error e;
     char *save = NULL;
@@ -132,7 +132,7 @@ struct result {
 };
 
 /* Run for groups [g0, g1); sums go on in *r. */
-static void run_part(struct batch *b, const struct stage *s, const char *args, int g0, int g1,
+static inline void run_part(struct batch *b, const struct stage *s, const char *args, int g0, int g1,
                      const struct denominators *den, struct result *r)
 {
     struct value v[MAX_PARAMS];
@@ -147,7 +147,7 @@ static void run_part(struct batch *b, const struct stage *s, const char *args, i
     r->failed = s->run(&c, &r->e);
 }
 
-static struct result run_stage(struct batch *b, const struct stage *s, const char *args)
+static inline struct result run_stage(struct batch *b, const struct stage *s, const char *args)
 {
     struct result r = {0};
     struct denominators den;
@@ -156,7 +156,7 @@ static struct result run_stage(struct batch *b, const struct stage *s, const cha
     return r;
 }
 
-static struct result run_named(struct batch *b, enum stage_kind kind, const char *name, const char *args)
+static inline struct result run_named(struct batch *b, enum stage_kind kind, const char *name, const char *args)
 {
     const struct stage *s = stage_find(kind, name);
     if (!s)
@@ -168,7 +168,7 @@ static struct result run_named(struct batch *b, enum stage_kind kind, const char
 }
 
 /* Everything that stages of a kind before this one would have written. */
-static void run_before(struct batch *b, enum stage_kind kind)
+static inline void run_before(struct batch *b, enum stage_kind kind)
 {
     if (kind > STAGE_SCORE) {
         run_named(b, STAGE_SCORE, "outcome", "");
@@ -185,7 +185,7 @@ static void run_before(struct batch *b, enum stage_kind kind)
 
 /* All that a stage may write, of kept samples and trained tokens, sample by sample; returns how many. */
 enum { MAX_OUT = 4096 };
-static int outputs_of(const struct batch *b, int i, double *out)
+static inline int outputs_of(const struct batch *b, int i, double *out)
 {
     int n = 0;
     out[n++] = b->kept[i];
@@ -209,7 +209,7 @@ static int outputs_of(const struct batch *b, int i, double *out)
         }
     return n;
 }
-static int outputs(const struct batch *b, const struct result *r, double *out)
+static inline int outputs(const struct batch *b, const struct result *r, double *out)
 {
     int n = 0;
     for (int i = 0; i < b->samples; i++)
