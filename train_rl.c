@@ -11,6 +11,7 @@
 #include "dev/verbs/trainer.h" /* defines: struct trainer, trainer_open, evaluate, rundir_* */
 #include "dev/verbs/verbs.h"   /* defines: the other verbs, their table */
 #include "model/base/clock.h"
+#include "model/base/file.h"
 #include <math.h>
 #include <signal.h>
 #include <stdio.h>

@@ -60,6 +60,7 @@ extern const struct stage *const stages[]; /* NULL-terminated, from stages.def *
 const struct stage *stage_find(enum stage_kind kind, const char *name);
 
 /* Helpers that every stage uses; the only place where group statistics are written (stats.c). */
+/* kept NULL: all of them. */
 double stat_mean(const double *x, const unsigned char *kept, int n);                    /* 0 when none is kept */
 double stat_std(const double *x, const unsigned char *kept, int n, int ddof);           /* two passes; exactly 0 for equal values and for fewer than 2 */
 int stat_count(const unsigned char *kept, int n);
