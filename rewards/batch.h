@@ -42,7 +42,7 @@ struct batch {
 
     const char **text;         /* [samples] decoded response, valid until the batch is refilled; NULL when unknown */
     int *text_len;
-    signed char *strict, *lenient; /* [samples] enum verdict of the outcome */
+    signed char *strict, *lenient; /* [samples] verdict on the outcome: 1 right, 0 wrong, -1 unparsable */
     unsigned char *truncated;  /* [samples] */
     unsigned char *kept;       /* [samples] select: 0 takes the sample out of statistics, counts and loss */
     double *weight;            /* [samples] select: factor of the sample's loss, normally 1 */

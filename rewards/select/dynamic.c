@@ -1,7 +1,6 @@
 /* Dynamic sampling: only groups that can teach something stay. New prompts in place of the dropped ones are collected
  * by the loop, which counts the groups kept. The average reward of what is left no longer estimates accuracy.
  */
-#include "../../data/task.h"
 #include "../stage.h"
 
 enum { P_METRIC };
@@ -19,7 +18,7 @@ static int group_differs(const struct batch *b, int g, int metric)
         return !stat_equal(b->reward + first, b->kept + first, last - first);
     for (int i = first; i < last; i++)
         if (b->kept[i])
-            *(b->strict[i] == VERDICT_RIGHT ? &right : &other) += 1;
+            *(b->strict[i] == 1 ? &right : &other) += 1;
     return right > 0 && other > 0;
 }
 
