@@ -106,6 +106,7 @@ static void test_nearest_name(void **state)
     assert_string_equal(nearest_name("rl", names, N), "lr");
     assert_string_equal(nearest_name("lam", names, N), "lambda"); /* an abbreviation */
     assert_null(nearest_name("temperature", names, N));
+    assert_null(nearest_name("stop", names, N)); /* two slips in four letters */
     assert_null(nearest_name("q", names, N)); /* one letter suggests nothing */
     assert_null(nearest_name("", names, N));
     assert_null(nearest_name("lambda", names, 0));
@@ -384,6 +385,7 @@ static void test_streams(void **state)
     assert_int_equal(rng_below(r, 0, 10), 9);
     assert_int_equal(rng_below(r, 1, 2147483647), 1826222393);
     assert_int_equal(rng_below(r, 1, 1), 0);
+    assert_int_equal(rng_below(r, 0, 1500000000), 1493198128); /* the lower half carries */
 
     /* every name of a stream matters, in its low and its high half */
     struct rng other[] = {
