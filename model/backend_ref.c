@@ -164,7 +164,7 @@ static void ref_norm_forward(struct device *d, Dev out, Dev stat, Dev in, Dev w,
     }
 }
 
-/* With xhat = (x - mean) rstd and g = dout w: din += rstd (g - mean(g) - xhat mean(g xhat)); without mean(g) for RMS. */
+/* With xhat = (x - mean) rstd and g = dout w: din (+)= rstd (g - mean(g) - xhat mean(g xhat)); without mean(g) for RMS. */
 static void ref_norm_backward(struct device *d, Dev din, Dev dw, Dev db, Dev dout, Dev in, Dev w, Dev stat,
                               const struct norm_shape *s, DevInt block, int blocks)
 {
@@ -179,8 +179,10 @@ static void ref_norm_backward(struct device *d, Dev din, Dev dw, Dev db, Dev dou
                 level += dy[i] * weight[i] / s->dim;
             along += dy[i] * weight[i] * (x[i] - mean) * rstd / s->dim;
         }
-        for (int i = 0; i < s->dim; i++)
-            reals(din)[at_in + i] += rstd * (dy[i] * weight[i] - level - (x[i] - mean) * rstd * along);
+        for (int i = 0; i < s->dim; i++) {
+            double old = s->overwrite ? 0 : reals(din)[at_in + i];
+            reals(din)[at_in + i] = old + rstd * (dy[i] * weight[i] - level - (x[i] - mean) * rstd * along);
+        }
     }
     for (int b = 0; b < blocks; b++) {
         struct span rows = ((const struct span *)block.p)[b];

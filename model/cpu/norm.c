@@ -52,10 +52,11 @@ void cpu_norm_forward(struct device *d, Dev out, Dev stat, Dev in, Dev w, Dev b,
     }
 }
 
-/* din += rstd (g - mean(g) - xhat mean(g xhat)), g = dout w, xhat = (x - mean) rstd; RMS has no mean(g). */
-static void vector_backward(float *dx, const float *dy, const float *x, const float *w, const float *stat, enum norm_kind kind,
-                            int n)
+/* din += (overwrite: =) rstd (g - mean(g) - xhat mean(g xhat)), g = dout w, xhat = (x - mean) rstd; RMS has no mean(g). */
+static void vector_backward(float *dx, const float *dy, const float *x, const float *w, const float *stat,
+                            const struct norm_shape *s)
 {
+    int n = s->dim;
     vec mean = vset(stat[0]), rstd = vset(stat[1]), sum[PARTS], dot[PARTS];
     for (int p = 0; p < PARTS; p++)
         sum[p] = dot[p] = vset(0.0f);
@@ -65,12 +66,13 @@ static void vector_backward(float *dx, const float *dy, const float *x, const fl
         sum[PART(i)] = sum[PART(i)] + g;
         dot[PART(i)] = vfma(g, hat, dot[PART(i)]);
     }
-    vec along = vset(tree_sum(dot) / (float)n), level = vset(kind == NORM_LAYER ? tree_sum(sum) / (float)n : 0.0f);
+    vec along = vset(tree_sum(dot) / (float)n), level = vset(s->kind == NORM_LAYER ? tree_sum(sum) / (float)n : 0.0f);
     EACH_VECTOR(i, n) {
         vec g = vload_n(dy + i, n - i, 0) * vload_n(w + i, n - i, 0);
         vec hat = (vload_n(x + i, n - i, 0) - mean) * rstd;
         vec y = vfma(-hat, along, g - level);
-        vstore_n(dx + i, vfma(rstd, y, vload_n(dx + i, n - i, 0)), n - i);
+        vec old = s->overwrite ? vset(0.0f) : vload_n(dx + i, n - i, 0);
+        vstore_n(dx + i, vfma(rstd, y, old), n - i);
     }
 }
 
@@ -127,5 +129,5 @@ void cpu_norm_backward(struct device *d, Dev din, Dev dw, Dev db, Dev dout, Dev 
 #pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
     for (long v = 0; v < n; v++)
         vector_backward((float *)vector_in(reals(din), s, s->in_stride, v), vector_in(reals(dout), s, s->out_stride, v),
-                        vector_in(reals(in), s, s->in_stride, v), reals(w), reals(stat) + 2 * v, s->kind, s->dim);
+                        vector_in(reals(in), s, s->in_stride, v), reals(w), reals(stat) + 2 * v, s);
 }
