@@ -93,22 +93,25 @@ $(B)/font.o: $(FONT_PATH) $(B)/flags
 # Built-in recipes: each text as one string constant. A '?' is escaped because C11 still knows trigraphs.
 RECIPES := $(shell printf '%s\n' $(wildcard rewards/recipes/*.ini) | LC_ALL=C sort)
 .build/recipes.c: FORCE
-	@mkdir -p $(@D)
-	@{ echo '#include "../rewards/recipe.h"'; echo 'const struct recipe_file recipe_files[] = {'; \
+	@mkdir -p $(@D); new=$@.$$$$; \
+	{ echo '#include "../rewards/recipe.h"'; echo 'const struct recipe_file recipe_files[] = {'; \
 	for f in $(RECIPES); do \
 		printf '{"%s",\n' "$$(basename $$f .ini)"; \
 		sed 's/\\/\\\\/g; s/"/\\"/g; s/?/\\?/g; s/\t/\\t/g; s/^/"/; s/$$/\\n"/' $$f; echo '"" },'; \
-	done; echo '{0, 0}};'; } >$@.tmp
-	@if cmp -s $@.tmp $@; then rm $@.tmp; else mv $@.tmp $@; fi
+	done; echo '{0, 0}};'; } >$$new; \
+	if cmp -s $$new $@; then rm $$new; else mv $$new $@; fi
 
 # ---- tests: every test/test_NAME.c becomes $(B)/test/test_NAME
 tests: $(TESTS:%=$(B)/test/%)
 $(B)/all.a: $(filter-out $(B)/train_rl.o,$(OBJECTS)) $(if $(wildcard train_rl.c),$(B)/train_rl_main.o)
 	@rm -f $@
 	$(Q)ar rcs $@ $^
-$(B)/test/%: test/%.c $(B)/all.a $(B)/flags
+$(B)/test/%.o: test/%.c $(B)/flags
 	@mkdir -p $(@D); echo 'cc $<'
-	$(Q)$(CC) $(CFLAGS) $(TEST_CFLAGS) -MMD -MP -MF $@.d $< $(B)/all.a -o $@ $(TEST_LIBS) $(LDLIBS)
+	$(Q)$(CC) $(CFLAGS) $(TEST_CFLAGS) -MMD -MP -c $< -o $@
+$(B)/test/%: $(B)/test/%.o $(B)/all.a
+	$(Q)$(CC) $(CFLAGS) $^ -o $@ $(TEST_LIBS) $(LDLIBS)
+.SECONDARY:
 
 test:
 	+@MAKE='$(MAKE)' bash test/run.sh

@@ -44,10 +44,10 @@ for name in ${names[@]+"${names[@]}"}; do
     esac
 done
 
-build() { # VARIANT PROGRAM...: what does not compile is reported below, by name
+build() { # VARIANT PROGRAM...: what does not compile or link is missing afterwards and reported below, by name
     local variant=$1
     shift
-    [ $# -eq 0 ] || $make -k --no-print-directory VARIANT="$variant" "$@" || rm -f "$@"
+    [ $# -eq 0 ] || { rm -f "$@" && $make -k --no-print-directory VARIANT="$variant" "$@"; }
 }
 build asan ${sanitized[@]+"${sanitized[@]}"} 2>&1
 build release ${optimised[@]+"${optimised[@]}"} 2>&1
@@ -79,7 +79,7 @@ count() {
 for program in ${sanitized[@]+"${sanitized[@]}"} ${optimised[@]+"${optimised[@]}"}; do
     name=$(basename "$program") log=$logs/$(basename "$program").log
     if [ ! -e "$log" ]; then
-        echo "FAILED $name: does not compile"
+        echo "FAILED $name: does not compile or link"
         failed=$((failed + 1))
         continue
     fi
