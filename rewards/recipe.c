@@ -1,6 +1,6 @@
 /* From a name or a path and overrides to a checked recipe: the sections read into their structs, one after the other.
- * The text is taken apart in recipe_ini.c, keys stand in recipe_keys.c, stages are looked up in recipe_stages.c, what is
- * wrong is said in recipe_check.c.
+ * The text is taken apart in recipe_ini.c, keys stand in recipe_keys.c, stages are looked up in recipe_stages.c, what
+ * is wrong is said in recipe_check.c.
  */
 #include "recipe_inner.h"
 #include "../model/base/file.h"

@@ -1,5 +1,5 @@
-/* A recipe: an ini file that names a chain of stages and the phases of a run. Parsed, overridden from the command line, checked before
- * anything is trained, and written back resolved. Syntax: DESIGN section 7.
+/* A recipe: an ini file that names a chain of stages and the phases of a run. Parsed, overridden from the command line,
+ * checked before anything is trained, and written back resolved. Syntax: DESIGN section 7.
  */
 #ifndef RECIPE_H
 #define RECIPE_H
@@ -15,72 +15,103 @@ enum { MAX_STAGES = 24, MAX_PHASES = 8, MAX_MODELS = 6 };
 struct stage_use {
     const struct stage *stage;
     struct value value[MAX_PARAMS];
-    int channel[6];              /* filled by the loop when the batch is made */
-    int line;                    /* in the recipe, 0: command line or default */
+    int channel[6]; /* filled by the loop when the batch is made */
+    int line;       /* in the recipe, 0: command line or default */
 };
-struct model_use { char name[24]; int line; int init, frozen; char path[512]; }; /* [models] ref = init frozen | path:DIR frozen */
+struct model_use {
+    char name[24];
+    int line;
+    int init, frozen;
+    char path[512];
+}; /* [models] ref = init frozen | path:DIR frozen */
 
-/* Sections with a fixed set of keys are structs filled from tables of rows (recipe_keys.c): key, default, bounds, sentence. */
-struct task_config { char name[32]; };
-struct model_config { char preset[32], path[512], init[16]; int context, width, layers, heads, kv_heads, hidden; };
-struct rollout_config { int prompts, samples, max_new, top_k, max_support, slots, max_refills; double temperature, top_p, min_p; };
-struct optim_config { double lr, beta1, beta2, eps, weight_decay, clip, min_lr; int warmup, minibatches, epochs, schedule; };
-struct eval_config { int every, prompts, samples; double temperature; };
-struct run_config { double memory, max_seconds; uint64_t seed; int threads, micro, save_every, log_samples; char out[512], resume[512], device[16]; }; /* memory in MB */
+/* Sections with a fixed set of keys are structs filled from tables of rows (recipe_keys.c): key, default, bounds,
+ * sentence. */
+struct task_config {
+    char name[32];
+};
+struct model_config {
+    char preset[32], path[512], init[16];
+    int context, width, layers, heads, kv_heads, hidden;
+};
+struct rollout_config {
+    int prompts, samples, max_new, top_k, max_support, slots, max_refills;
+    double temperature, top_p, min_p;
+};
+struct optim_config {
+    double lr, beta1, beta2, eps, weight_decay, clip, min_lr;
+    int warmup, minibatches, epochs, schedule;
+};
+struct eval_config {
+    int every, prompts, samples;
+    double temperature;
+};
+struct run_config {
+    double memory, max_seconds;
+    uint64_t seed;
+    int threads, micro, save_every, log_samples;
+    char out[512], resume[512], device[16];
+}; /* memory in MB */
 
 struct phase {
     char name[32];
     int line;
     enum source source;
-    char train[24];              /* model it trains: "policy" */
+    char train[24]; /* model it trains: "policy" */
     int steps;
-    double seconds;              /* stop the phase after so much time; 0: no limit. A run that uses it is not reproducible */
-    int batch;                   /* gold: texts a step */
-    struct rollout_config rollout;   /* [rollout], overridden by keys of the same name in the phase */
-    struct optim_config optim;       /* [optim], likewise */
-    char branch[32];             /* name of an earlier phase: train a side branch from its end, evaluate it, go back; a control */
-    int reset_optimiser;         /* 1: moments and step count start afresh in this phase */
+    double seconds; /* stop the phase after so much time; 0: no limit. A run that uses it is not reproducible */
+    int batch;      /* gold: texts a step */
+    struct rollout_config rollout; /* [rollout], overridden by keys of the same name in the phase */
+    struct optim_config optim;     /* [optim], likewise */
+    char branch[32]; /* name of an earlier phase: train a side branch from its end, evaluate it, go back; a control */
+    int reset_optimiser;                /* 1: moments and step count start afresh in this phase */
     struct stage_use stage[MAX_STAGES]; /* in the order they run */
     int stages;
 };
 
 struct recipe {
     char name[64], path[512];
-    char *title;                 /* first comment line */
+    char *title; /* first comment line */
     struct task_config task;
     const struct task_row *task_row;
     struct value task_value[MAX_PARAMS];
     struct model_config model;
     struct model_use models[MAX_MODELS];
     int model_count;
-    struct rollout_config rollout;   /* as [rollout] and [optim] say; a phase has its own copy */
+    struct rollout_config rollout; /* as [rollout] and [optim] say; a phase has its own copy */
     struct optim_config optim;
     struct eval_config eval;
     struct run_config run;
     struct phase phase[MAX_PHASES];
     int phases;
-    char *text;                  /* resolved recipe, re-runnable, every key written; without the [run] keys that must not matter */
-    void *ini;                   /* parsed lines */
+    char *text; /* resolved recipe, re-runnable, every key written; without the [run] keys that must not matter */
+    void *ini;  /* parsed lines */
 };
 
-/* Load a built-in recipe by name or a file by path (anything with '/' or ending in .ini), apply overrides ("key=value"), resolve, check.
- * Every complaint names file and line (or the override) and the nearest valid name. */
+/* Load a built-in recipe by name or a file by path (anything with '/' or ending in .ini), apply overrides
+ * ("key=value"), resolve, check. Every complaint names file and line (or the override) and the nearest valid name. */
 int recipe_load(struct recipe *r, const char *name_or_path, const char *const *overrides, int count, struct error *e);
 void recipe_free(struct recipe *r);
-int recipe_check(const struct recipe *r, struct error *e);     /* called by recipe_load */
+int recipe_check(const struct recipe *r, struct error *e); /* called by recipe_load */
 
 /* The keys of a section with a struct behind it: what can be written, and where it goes. For help and listings. */
 enum key_store { KEY_INT, KEY_DOUBLE, KEY_U64, KEY_STRING };
 struct key_row {
     struct param row;
-    size_t offset, size;     /* in the struct of its section */
+    size_t offset, size; /* in the struct of its section */
     enum key_store store;
-    int local;               /* does not matter to the result: not in the resolved text */
+    int local; /* does not matter to the result: not in the resolved text */
 };
-struct section_row { const char *name, *sentence; const struct key_row *keys; int count; };
+struct section_row {
+    const char *name, *sentence;
+    const struct key_row *keys;
+    int count;
+};
 extern const struct section_row recipe_sections[]; /* model, rollout, optim, eval, run, phase; NULL-terminated */
 
-struct recipe_file { const char *name, *text; };
+struct recipe_file {
+    const char *name, *text;
+};
 extern const struct recipe_file recipe_files[]; /* built in, NULL-terminated, in alphabetical order */
 
 #endif

@@ -39,7 +39,10 @@ static int excused(struct section *s, const struct entry *n, const char *only_if
 
 /* ---- the chain of one phase */
 
-static const struct { enum field field; const char *what, *remedy; } fields[] = {
+static const struct {
+    enum field field;
+    const char *what, *remedy;
+} fields[] = {
     {FIELD_COMPONENTS, "reward components", "put a score stage before it"},
     {FIELD_REWARD, "the reward", "put a score and a shape stage before it"},
     {FIELD_TOKEN_REWARD, "the token rewards", "put a credit stage before it"},
@@ -111,7 +114,8 @@ static int check_unread(const struct recipe *r, int f, int i, struct error *e)
             if (fields[k].field == handed[h])
                 return complain(r->ini, origin_of(r, f, i), e,
                                 "the %s stage '%s' writes %s, but no later stage of phase '%s' reads it, so it would "
-                                "change nothing", stage_kind_names[s->kind], s->name, fields[k].what, p->name);
+                                "change nothing",
+                                stage_kind_names[s->kind], s->name, fields[k].what, p->name);
     }
     return 0;
 }
@@ -126,8 +130,9 @@ static int check_channels(const struct recipe *r, int f, int i, struct error *e)
         if (!known)
             return complain(r->ini, origin_of(r, f, i), e,
                             "the %s stage '%s' reads %s, but [models] declares no '%.*s'; add the line `%.*s = init "
-                            "frozen` under [models]", stage_kind_names[s->kind], s->name, s->channels[k], len,
-                            s->channels[k], len, s->channels[k]);
+                            "frozen` under [models]",
+                            stage_kind_names[s->kind], s->name, s->channels[k], len, s->channels[k], len,
+                            s->channels[k]);
     }
     return 0;
 }
@@ -196,7 +201,7 @@ static int check_sampling(const struct recipe *r, const struct phase *p, struct 
 {
     const struct rollout_config *o = &p->rollout;
     static const char *const keys[] = {"top_k", "top_p", "min_p"};
-    const int on[] = {o->top_k > 0, o->top_p < 1, o->min_p > 0};
+    const int on[] = {o->top_k > 0, o->top_p<1, o->min_p> 0};
     int any = on[0] || on[1] || on[2];
     struct entry *support = find_entry(r, "phase", p->name, "max_support");
     if (!support)
@@ -227,8 +232,10 @@ static int check_phase_keys(const struct recipe *r, const struct phase *p, struc
     for (int i = 0; s && i < s->entries; i++) {
         const struct entry *n = &s->entry[i];
         if (p->source == SOURCE_GOLD && key_find(section_find("rollout"), n->key))
-            return complain(r->ini, n->at, e, "%s would change nothing: phase '%s' learns from gold texts and samples "
-                                              "nothing", n->key, p->name);
+            return complain(r->ini, n->at, e,
+                            "%s would change nothing: phase '%s' learns from gold texts and samples "
+                            "nothing",
+                            n->key, p->name);
         for (int k = 0; k < 2; k++) {
             const struct key_row *row = key_find(rows[k], n->key);
             if (row && !key_matters(rows[k], row, config[k]) && !excused(s, n, row->row.only_if))
@@ -249,41 +256,72 @@ static int check_trained(const struct recipe *r, const struct phase *p, struct e
         if (strcmp(r->models[i].name, p->train))
             continue;
         if (r->models[i].frozen)
-            return complain(r->ini, n->at, e, "phase '%s' trains '%s', which [models] declares frozen", p->name, p->train);
+            return complain(r->ini, n->at, e, "phase '%s' trains '%s', which [models] declares frozen", p->name,
+                            p->train);
         known = 1;
     }
     return known ? 0 : unknown(r->ini, n->at, "model", p->train, names, count, e);
+}
+
+static int check_branch(const struct recipe *r, int f, struct error *e)
+{
+    const char *names[MAX_PHASES];
+    for (int k = 0; k < f; k++) {
+        names[k] = r->phase[k].name;
+        if (!strcmp(names[k], r->phase[f].branch))
+            return 0;
+    }
+    if (!r->phase[f].branch[0])
+        return 0;
+    return unknown(r->ini, find_entry(r, "phase", r->phase[f].name, "branch")->at, "earlier phase", r->phase[f].branch,
+                   names, f, e);
 }
 
 static int check_phase(const struct recipe *r, int f, struct error *e)
 {
     const struct phase *p = &r->phase[f];
     if (p->steps == 0 && p->seconds == 0)
-        return complain(r->ini, phase_origin(p), e, "phase '%s' has no steps; write `steps = 100` in [phase %s] or "
-                                                    "%s.steps=100 on the command line", p->name, p->name, p->name);
+        return complain(r->ini, phase_origin(p), e,
+                        "phase '%s' has no steps; write `steps = 100` in [phase %s] or "
+                        "%s.steps=100 on the command line",
+                        p->name, p->name, p->name);
     if (p->source == SOURCE_GOLD && !r->task_row->gold) {
         struct entry *n = find_entry(r, "phase", p->name, "source");
         return complain(r->ini, n->at, e, "source = gold: the task '%s' has no gold texts", r->task.name);
     }
-    if (check_trained(r, p, e) || check_phase_keys(r, p, e) || (p->source == SOURCE_ROLLOUT && check_sampling(r, p, e)))
+    if (check_branch(r, f, e) || check_trained(r, p, e) || check_phase_keys(r, p, e) ||
+        (p->source == SOURCE_ROLLOUT && check_sampling(r, p, e)))
         return -1;
     return check_chain(r, f, e);
 }
 
 /* ---- the whole recipe */
 
+/* A phase's line of this kind from the command line: it may make the one in [stages] idle. */
+static int replaced(const struct recipe *r, const char *kind)
+{
+    for (int f = 0; f < r->phases; f++) {
+        const struct entry *own = find_entry(r, "phase", r->phase[f].name, kind);
+        if (own && own->at.given)
+            return 1;
+    }
+    return 0;
+}
+
 static int check_unused(const struct recipe *r, struct error *e)
 {
     struct section *params = ini_section(r->ini, "params", NULL), *lines = ini_section(r->ini, "stages", NULL);
     for (int i = 0; lines && i < lines->entries; i++)
-        if (!lines->entry[i].used)
-            return complain(r->ini, lines->entry[i].at, e,
-                            "the line '%s = ...' would change nothing: every phase has its own or learns from gold texts",
-                            lines->entry[i].key);
+        if (!lines->entry[i].used && (lines->entry[i].at.given || !replaced(r, lines->entry[i].key)))
+            return complain(
+                r->ini, lines->entry[i].at, e,
+                "the line '%s = ...' would change nothing: every phase has its own or learns from gold texts",
+                lines->entry[i].key);
     for (int i = 0; params && i < params->entries; i++) {
         const struct entry *n = &params->entry[i];
         if (!n->used || (n->at.given && !knob_reaches(r, n->key)))
-            return complain(r->ini, n->at, e, "the knob '%s' would change nothing: no stage refers to $%s", n->key, n->key);
+            return complain(r->ini, n->at, e, "the knob '%s' would change nothing: no stage refers to $%s", n->key,
+                            n->key);
     }
     return 0;
 }
@@ -316,7 +354,8 @@ static int check_models(const struct recipe *r, struct error *e)
         if (!model_used(r, m->name))
             return complain(r->ini, n->at, e, "the model '%s' would change nothing: no stage reads it", m->name);
         if (!m->frozen && !trained)
-            return complain(r->ini, n->at, e, "the model '%s' is not frozen, but no phase trains it; add `frozen`", m->name);
+            return complain(r->ini, n->at, e, "the model '%s' is not frozen, but no phase trains it; add `frozen`",
+                            m->name);
     }
     if (!r->task_row->alphabet && !r->model.path[0])
         return fail(e, "%s: the task '%s' needs a trained model with its own tokenizer; give model.path=DIR",
@@ -331,8 +370,8 @@ static int check_task(const struct recipe *r, struct error *e)
     for (int i = 0; i < s->entries; i++) {
         int at = param_find(table, s->entry[i].key);
         if (at >= 0 && !param_matters(table, at, r->task_value) && !excused(s, &s->entry[i], table[at].only_if))
-            return complain(r->ini, s->entry[i].at, e, "%s would change nothing: it only matters with %s", table[at].key,
-                            table[at].only_if);
+            return complain(r->ini, s->entry[i].at, e, "%s would change nothing: it only matters with %s",
+                            table[at].key, table[at].only_if);
     }
     return 0;
 }
@@ -366,8 +405,8 @@ static int check_reach(const struct recipe *r, const char *name, struct error *e
             if (!rollout || r->phase[f].source == SOURCE_ROLLOUT)
                 reaches |= !find_entry(r, "phase", r->phase[f].name, n->key);
         if (!reaches)
-            return complain(r->ini, n->at, e, "%s would change nothing: every phase has its own; write %s.%s=...", n->key,
-                            r->phase[r->phases - 1].name, n->key);
+            return complain(r->ini, n->at, e, "%s would change nothing: every phase has its own; write %s.%s=...",
+                            n->key, r->phase[r->phases - 1].name, n->key);
     }
     return 0;
 }

@@ -65,8 +65,8 @@ int complain(const struct ini *ini, struct origin at, struct error *e, const cha
     return blame(ini, at, e);
 }
 
-int unknown(const struct ini *ini, struct origin at, const char *what, const char *name, const char *const *names, int n,
-            struct error *e)
+int unknown(const struct ini *ini, struct origin at, const char *what, const char *name, const char *const *names,
+            int n, struct error *e)
 {
     const char *near = nearest_name(name, names, n);
     if (near)
@@ -203,8 +203,8 @@ static char *cut_comment(char *s)
 
 static int parse_header(struct ini *ini, char *s, struct origin at, struct section **now, struct error *e)
 {
-    static const char *const names[] = {"params", "task",  "model", "models", "rollout",
-                                        "optim",  "eval",  "run",   "stages", "phase NAME"};
+    static const char *const names[] = {"params", "task", "model", "models", "rollout",
+                                        "optim",  "eval", "run",   "stages", "phase NAME"};
     size_t n = strlen(s);
     if (s[n - 1] != ']')
         return complain(ini, at, e, "the section's ']' is missing");
@@ -221,7 +221,8 @@ static int parse_header(struct ini *ini, char *s, struct origin at, struct secti
     if (!known)
         return unknown(ini, at, "section", s, names, sizeof names / sizeof *names, e);
     if (phase && !ini_name(phase))
-        return complain(ini, at, e, "'%.40s' is no name for a phase: letters, digits and '_', at most %d", phase, MAX_NAME);
+        return complain(ini, at, e, "'%.40s' is no name for a phase: letters, digits and '_', at most %d", phase,
+                        MAX_NAME);
     struct section *old = ini_section(ini, s, phase);
     if (old)
         return complain(ini, at, e, "the section stands already in line %d", old->at.line);

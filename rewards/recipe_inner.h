@@ -17,8 +17,8 @@ struct entry { /* key = text, comments and blanks around it removed, quotes stil
     int used; /* [params]: the text of a stage line refers to it; [stages]: some phase runs it */
 };
 struct section {
-    char *name;      /* "phase" for every phase */
-    char *phase;     /* its name, or NULL */
+    char *name;  /* "phase" for every phase */
+    char *phase; /* its name, or NULL */
     struct origin at;
     struct entry *entry;
     int entries, cap;
@@ -63,13 +63,13 @@ void ini_set(struct ini *ini, struct section *s, const char *key, const char *te
 char *ini_unquote(struct ini *ini, const char *text, struct error *e); /* NULL on failure */
 int ini_calls(struct ini *ini, const struct entry *line, enum stage_kind kind, struct call **call, int *calls,
               struct error *e); /* adds at call[*calls...], at most MAX_STAGES */
-int ini_name(char *s); /* '-' becomes '_'; 0: not a name */
+int ini_name(char *s);          /* '-' becomes '_'; 0: not a name */
 /* Put "file:line: " or "on the command line: key=value: " in front of *e; returns -1. */
 int blame(const struct ini *ini, struct origin at, struct error *e);
 int complain(const struct ini *ini, struct origin at, struct error *e, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
-int unknown(const struct ini *ini, struct origin at, const char *what, const char *name, const char *const *names, int n,
-            struct error *e);
+int unknown(const struct ini *ini, struct origin at, const char *what, const char *name, const char *const *names,
+            int n, struct error *e);
 int kind_find(const char *name); /* -1: none */
 
 /* recipe_keys.c */

@@ -8,24 +8,40 @@
 
 #define INT(S, f, def, min, max, help) INT_IF(S, f, def, min, max, help, NULL)
 #define INT_IF(S, f, def, min, max, help, only)                                                                        \
-    {{#f, PARAM_INT, def, min, max, NULL, help, only}, offsetof(struct S, f), sizeof(int), KEY_INT, 0}
+    {                                                                                                                  \
+        {#f, PARAM_INT, def, min, max, NULL, help, only}, offsetof(struct S, f), sizeof(int), KEY_INT, 0               \
+    }
 #define NUMBER(S, f, def, min, max, help, only)                                                                        \
-    {{#f, PARAM_NUMBER, def, min, max, NULL, help, only}, offsetof(struct S, f), sizeof(double), KEY_DOUBLE, 0}
+    {                                                                                                                  \
+        {#f, PARAM_NUMBER, def, min, max, NULL, help, only}, offsetof(struct S, f), sizeof(double), KEY_DOUBLE, 0      \
+    }
 #define CHOICE(S, f, def, choices, help)                                                                               \
-    {{#f, PARAM_CHOICE, def, 0, 0, choices, help, NULL}, offsetof(struct S, f), sizeof(int), KEY_INT, 0}
+    {                                                                                                                  \
+        {#f, PARAM_CHOICE, def, 0, 0, choices, help, NULL}, offsetof(struct S, f), sizeof(int), KEY_INT, 0             \
+    }
 #define STRING(S, f, def, help)                                                                                        \
-    {{#f, PARAM_TEXT, def, 0, 0, NULL, help, NULL}, offsetof(struct S, f), sizeof(((struct S *)0)->f), KEY_STRING, 0}
+    {                                                                                                                  \
+        {#f, PARAM_TEXT, def, 0, 0, NULL, help, NULL}, offsetof(struct S, f), sizeof(((struct S *)0)->f), KEY_STRING,  \
+            0                                                                                                          \
+    }
 #define WORD(S, f, def, choices, help, only)                                                                           \
-    {{#f, PARAM_CHOICE, def, 0, 0, choices, help, only}, offsetof(struct S, f), sizeof(((struct S *)0)->f), KEY_STRING, 0}
+    {                                                                                                                  \
+        {#f, PARAM_CHOICE, def, 0, 0, choices, help, only}, offsetof(struct S, f), sizeof(((struct S *)0)->f),         \
+            KEY_STRING, 0                                                                                              \
+    }
 #define BOOL(S, f, def, help)                                                                                          \
-    {{#f, PARAM_BOOL, def, 0, 0, NULL, help, NULL}, offsetof(struct S, f), sizeof(int), KEY_INT, 0}
+    {                                                                                                                  \
+        {#f, PARAM_BOOL, def, 0, 0, NULL, help, NULL}, offsetof(struct S, f), sizeof(int), KEY_INT, 0                  \
+    }
 
 /* Keys of [run] that the result does not depend on. */
 #define LOCAL(f, type, def, min, max, choices, help, bytes, store)                                                     \
-    {{#f, type, def, min, max, choices, help, NULL}, offsetof(struct run_config, f), bytes, store, 1}
+    {                                                                                                                  \
+        {#f, type, def, min, max, choices, help, NULL}, offsetof(struct run_config, f), bytes, store, 1                \
+    }
 #define LOCAL_INT(f, def, min, max, help) LOCAL(f, PARAM_INT, def, min, max, NULL, help, sizeof(int), KEY_INT)
-#define LOCAL_NUMBER(f, def, help) LOCAL(f, PARAM_NUMBER, def, 0, 1e9, NULL, help, sizeof(double), KEY_DOUBLE)
-#define LOCAL_PATH(f, help) LOCAL(f, PARAM_TEXT, "", 0, 0, NULL, help, sizeof(((struct run_config *)0)->f), KEY_STRING)
+#define LOCAL_NUMBER(f, def, help)        LOCAL(f, PARAM_NUMBER, def, 0, 1e9, NULL, help, sizeof(double), KEY_DOUBLE)
+#define LOCAL_PATH(f, help)               LOCAL(f, PARAM_TEXT, "", 0, 0, NULL, help, sizeof(((struct run_config *)0)->f), KEY_STRING)
 
 static const struct key_row model_keys[] = {
     STRING(model_config, preset, "tiny-llama", "A named architecture; `list models` shows them."),
@@ -50,7 +66,10 @@ static const struct key_row rollout_keys[] = {
     INT(rollout_config, max_support, "0", 0, 4096, "Most ids that truncated sampling keeps with a token."),
     INT(rollout_config, max_refills, "4", 1, 1000, "Most rounds of collection when a select stage drops groups."),
     {{"slots", PARAM_INT, "0", 0, 65536, NULL, "Sequences generated at once; 0: as suits the machine.", NULL},
-     offsetof(struct rollout_config, slots), sizeof(int), KEY_INT, 1},
+     offsetof(struct rollout_config, slots),
+     sizeof(int),
+     KEY_INT,
+     1},
 };
 static const struct key_row optim_keys[] = {
     NUMBER(optim_config, lr, "3e-4", 0, 10, "Learning rate.", NULL),
@@ -73,7 +92,10 @@ static const struct key_row eval_keys[] = {
 };
 static const struct key_row run_keys[] = {
     {{"seed", PARAM_INT, "1", 0, 0x1p53, NULL, "All randomness follows from it.", NULL},
-     offsetof(struct run_config, seed), sizeof(uint64_t), KEY_U64, 0},
+     offsetof(struct run_config, seed),
+     sizeof(uint64_t),
+     KEY_U64,
+     0},
     INT(run_config, log_samples, "4", 0, 65536, "Rollouts written to samples.jsonl at each logged step."),
     LOCAL_INT(threads, "0", 0, 4096, "Threads; 0: one a core."),
     LOCAL_INT(micro, "0", 0, 65536, "Groups a micro-batch; 0: as memory allows."),
@@ -89,13 +111,17 @@ static const struct key_row phase_keys[] = {
     STRING(phase, train, "policy", "The model that this phase trains."),
     CHOICE(phase, source, "rollout", "rollout|gold", "Learn from the policy's own samples, or from the task's texts."),
     INT(phase, steps, "0", 0, 100000000, "Steps of the phase."),
-    NUMBER(phase, seconds, "0", 0, 1e9, "Stop the phase after so long; 0: no limit. Such a run is not reproducible.", NULL),
+    NUMBER(phase, seconds, "0", 0, 1e9, "Stop the phase after so long; 0: no limit. Such a run is not reproducible.",
+           NULL),
     INT_IF(phase, batch, "32", 1, 65536, "Texts a step.", "source=gold"),
     STRING(phase, branch, "", "An earlier phase: train a side branch from its end, evaluate it, and go back."),
     BOOL(phase, reset_optimiser, "false", "Moments and step count of the optimiser start afresh."),
 };
 
-#define SECTION(name, sentence, keys) {name, sentence, keys, (int)(sizeof keys / sizeof keys[0])}
+#define SECTION(name, sentence, keys)                                                                                  \
+    {                                                                                                                  \
+        name, sentence, keys, (int)(sizeof keys / sizeof keys[0])                                                      \
+    }
 const struct section_row recipe_sections[] = {
     SECTION("model", "The policy.", model_keys),
     SECTION("rollout", "How samples are drawn; a phase may differ.", rollout_keys),
@@ -174,7 +200,9 @@ void key_get(const struct key_row *k, const void *from, struct value *v)
             die("%s = %s", k->row.key, at);
         v->text = at;
     } else {
-        v->num = k->store == KEY_INT ? *(const int *)at : k->store == KEY_DOUBLE ? *(const double *)at : (double)*(const uint64_t *)at;
+        v->num = k->store == KEY_INT      ? *(const int *)at
+                 : k->store == KEY_DOUBLE ? *(const double *)at
+                                          : (double)*(const uint64_t *)at;
         v->off = isinf(v->num);
     }
 }

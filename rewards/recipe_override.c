@@ -67,6 +67,16 @@ static int unknown_place(struct ini *ini, const char *name, struct origin at, st
     return unknown(ini, at, "section, phase or stage", name, names, n, e);
 }
 
+/* Could the key stand in the section (or in a phase)? Only asked where a stage of the same name could be meant. */
+static int section_takes(const char *name, int is_phase, const char *key)
+{
+    const struct section_row *s = section_find(name);
+    if (!is_phase)
+        return !s || key_find(s, key);
+    return key_find(section_find("phase"), key) || key_find(section_find("rollout"), key) ||
+           key_find(section_find("optim"), key) || kind_find(key) >= 0;
+}
+
 /* PLACE.key; a stage of that name is looked for later. */
 static int override_place(struct ini *ini, char *place, char *key, const char *text, int kind, struct origin at,
                           struct error *e)
@@ -79,10 +89,10 @@ static int override_place(struct ini *ini, char *place, char *key, const char *t
         return complain(ini, at, e, "'%s' is a section and a phase; rename the phase", place);
     if (kind < 0 && !strcmp(place, "params") && !ini_entry(ini_section(ini, "params", NULL), key))
         return override_knob(ini, key, text, at, e);
-    int taken = kind < 0 && (known || phase);
+    int stage = is_stage(place), taken = kind < 0 && (known || phase) && (!stage || section_takes(place, !known, key));
     if (taken && set_key(ini, known ? section_for(ini, place, at) : phase, key, text, at, e))
         return -1;
-    if (!is_stage(place))
+    if (!stage)
         return taken ? 0 : unknown_place(ini, place, at, e);
     ini->pending[ini->pendings++] = (struct pending){at.given, place, key, ini_text(ini, text, -1), kind, taken};
     return 0;
@@ -107,7 +117,8 @@ static int override_one(struct ini *ini, const char *given, struct error *e)
         if (!ini_name(part[i]))
             parts = 0;
     if (parts == 0 || dots != parts - 1)
-        return complain(ini, at, e, "'%.80s' is no key: NAME, SECTION.key, PHASE.key, STAGE.key or KIND.STAGE.key", whole);
+        return complain(ini, at, e, "'%.80s' is no key: NAME, SECTION.key, PHASE.key, STAGE.key or KIND.STAGE.key",
+                        whole);
     for (const char *s = equals + 1; *s; s++)
         if ((unsigned char)*s < ' ')
             return complain(ini, at, e, "a control character in the value");

@@ -106,9 +106,9 @@ static int unknown_stage(const struct ini *ini, const struct call *c, struct err
     int n = 0;
     for (int i = 0; stages[i]; i++) {
         if (!strcmp(stages[i]->name, c->name))
-            return complain(ini, c->at, e, "'%s' is a %s stage, not a %s; write it under '%s ='", c->name,
-                            stage_kind_names[stages[i]->kind], stage_kind_names[c->kind],
-                            stage_kind_names[stages[i]->kind]);
+            return complain(ini, c->at, e, "'%s' is %s %s stage, not a %s; write it under '%s ='", c->name,
+                            stages[i]->kind == STAGE_ADVANTAGE ? "an" : "a", stage_kind_names[stages[i]->kind],
+                            stage_kind_names[c->kind], stage_kind_names[stages[i]->kind]);
         if (stages[i]->kind == c->kind && n < 256)
             names[n++] = stages[i]->name;
     }

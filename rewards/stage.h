@@ -1,6 +1,8 @@
-/* A stage: one file, one constant row, one line in stages.def. The loop runs the stages of a recipe in the order written.
+/* A stage: one file, one constant row, one line in stages.def. The loop runs the stages of a recipe in the order
+ * written.
  *
- * To add a reward: write rewards/score/NAME.c with one `const struct stage score_NAME`, add STAGE(score_NAME) to stages.def. That is all.
+ * To add a reward: write rewards/score/NAME.c with one `const struct stage score_NAME`, add STAGE(score_NAME) to
+ * stages.def. That is all.
  */
 #ifndef STAGE_H
 #define STAGE_H
@@ -8,44 +10,71 @@
 #include "../model/base/rng.h"
 #include "batch.h"
 
-enum stage_kind { STAGE_SCORE, STAGE_SHAPE, STAGE_SELECT, STAGE_CREDIT, STAGE_ADVANTAGE, STAGE_LOSS, STAGE_REGULAR, STAGE_KINDS };
+enum stage_kind {
+    STAGE_SCORE,
+    STAGE_SHAPE,
+    STAGE_SELECT,
+    STAGE_CREDIT,
+    STAGE_ADVANTAGE,
+    STAGE_LOSS,
+    STAGE_REGULAR,
+    STAGE_KINDS
+};
 extern const char *const stage_kind_names[STAGE_KINDS]; /* "score", "shape" ... the keys of [stages] */
 
 /* What stages hand to each other, for the check of reads before writes. Channels and components are checked by name. */
-enum field { FIELD_COMPONENTS = 1, FIELD_REWARD = 2, FIELD_KEPT = 4, FIELD_TOKEN_REWARD = 8, FIELD_ADVANTAGE = 16, FIELD_STEPS = 32,
-             FIELD_OUTCOME = 64, FIELD_LOGP_OLD = 128, FIELD_TEXT = 256 };
+enum field {
+    FIELD_COMPONENTS = 1,
+    FIELD_REWARD = 2,
+    FIELD_KEPT = 4,
+    FIELD_TOKEN_REWARD = 8,
+    FIELD_ADVANTAGE = 16,
+    FIELD_STEPS = 32,
+    FIELD_OUTCOME = 64,
+    FIELD_LOGP_OLD = 128,
+    FIELD_TEXT = 256
+};
 enum couples { COUPLES_TOKEN, COUPLES_SEQUENCE, COUPLES_GROUP, COUPLES_BATCH };
 
 enum { MAX_METRICS = 48 };
-struct metric { char name[48]; double sum, count; };  /* logged as sum/count */
-struct metrics { struct metric metric[MAX_METRICS]; int n; };
-void metric_add(struct metrics *m, const char *name, double sum, double count); /* under exactly this name; stages write "stage.name" or a plain one */
-double metric_value(const struct metrics *m, const char *name, double otherwise); /* sum/count, or `otherwise` when absent or empty */
+struct metric {
+    char name[48];
+    double sum, count;
+}; /* logged as sum/count */
+struct metrics {
+    struct metric metric[MAX_METRICS];
+    int n;
+};
+void metric_add(struct metrics *m, const char *name, double sum,
+                double count); /* under exactly this name; stages write "stage.name" or a plain one */
+double metric_value(const struct metrics *m, const char *name,
+                    double otherwise); /* sum/count, or `otherwise` when absent or empty */
 
 struct task; /* data/task.h; only score/ looks inside */
 
-/* One call of a stage. Losses and regularisers are called for groups [g0, g1) of a micro-batch, all others for the whole batch;
- * sums they keep (metrics, *loss) go on sample by sample in order, so they do not depend on the split. */
+/* One call of a stage. Losses and regularisers are called for groups [g0, g1) of a micro-batch, all others for the
+ * whole batch; sums they keep (metrics, *loss) go on sample by sample in order, so they do not depend on the split. */
 struct stage_call {
     const struct stage *stage;
     struct batch *b;
     int g0, g1;
-    const struct value *p;            /* parameters in the order of the stage's rows */
-    const int *channel;               /* batch channel number of each declared channel */
-    const struct denominators *den;   /* loss and regular only */
-    double *loss;                     /* loss and regular add to it, sample by sample */
-    const struct task *task;          /* may be NULL */
-    uint64_t seed, step;              /* for rng_stream(seed, RNG_NOISE, step, prompt key, sample) */
+    const struct value *p;          /* parameters in the order of the stage's rows */
+    const int *channel;             /* batch channel number of each declared channel */
+    const struct denominators *den; /* loss and regular only */
+    double *loss;                   /* loss and regular add to it, sample by sample */
+    const struct task *task;        /* may be NULL */
+    uint64_t seed, step;            /* for rng_stream(seed, RNG_NOISE, step, prompt key, sample) */
     struct metrics *metrics;
 };
 
 struct stage {
-    const char *name;        /* as written in a recipe; a score stage writes the component of its own name */
+    const char *name; /* as written in a recipe; a score stage writes the component of its own name */
     enum stage_kind kind;
     const char *sentence;
-    const char *citation;    /* paper, year, equation; "" for plumbing */
-    const char *formula;     /* one line of plain text, what `objective explain=1` prints */
-    const struct param *params; /* a last text row "*" takes any other key with a number: its value is "key = number, ..." */
+    const char *citation; /* paper, year, equation; "" for plumbing */
+    const char *formula;  /* one line of plain text, what `objective explain=1` prints */
+    const struct param
+        *params; /* a last text row "*" takes any other key with a number: its value is "key = number, ..." */
     unsigned reads, writes;  /* enum field */
     const char *channels[6]; /* declared channels, NULL-terminated */
     unsigned gradients;      /* bit i: writes the gradient of channels[i] */
@@ -59,12 +88,13 @@ struct stage {
 extern const struct stage *const stages[]; /* NULL-terminated, from stages.def */
 const struct stage *stage_find(enum stage_kind kind, const char *name);
 
-/* Helpers that every stage uses; the only place where group statistics are written (stats.c). */
-/* kept NULL: all of them. */
-double stat_mean(const double *x, const unsigned char *kept, int n);                    /* 0 when none is kept */
-double stat_std(const double *x, const unsigned char *kept, int n, int ddof);           /* two passes; exactly 0 for equal values and for fewer than 2 */
+/* Helpers that every stage uses; the only place where group statistics are written (stats.c). kept NULL: all are. */
+double stat_mean(const double *x, const unsigned char *kept, int n); /* 0 when none is kept */
+double stat_std(const double *x, const unsigned char *kept, int n,
+                int ddof); /* two passes; exactly 0 for equal values and for fewer than 2 */
 int stat_count(const unsigned char *kept, int n);
-int stat_equal(const double *x, const unsigned char *kept, int n);                      /* 1: all kept values are the same, or none is kept */
+int stat_equal(const double *x, const unsigned char *kept,
+               int n); /* 1: all kept values are the same, or none is kept */
 /* d = weight that aggregation `agg` gives to one token of a sample with n trained tokens: see aggregation_choices. */
 extern const char aggregation_choices[]; /* "token_mean|seq_mean_token_mean|seq_mean_token_sum|seq_sum_const" */
 double aggregation_weight(int agg, int n, const struct denominators *d);

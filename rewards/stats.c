@@ -4,18 +4,23 @@
 #include "stage.h"
 #include <math.h>
 
+static int is_kept(const unsigned char *kept, int i)
+{
+    return !kept || kept[i];
+}
+
 int stat_count(const unsigned char *kept, int n)
 {
     int count = 0;
     for (int i = 0; i < n; i++)
-        count += (!kept || kept[i]) != 0;
+        count += is_kept(kept, i);
     return count;
 }
 
 static int first_kept(const unsigned char *kept, int n)
 {
     int i = 0;
-    while (i < n && !(!kept || kept[i]))
+    while (i < n && !is_kept(kept, i))
         i++;
     return i;
 }
@@ -24,7 +29,7 @@ int stat_equal(const double *x, const unsigned char *kept, int n)
 {
     int first = first_kept(kept, n);
     for (int i = first; i < n; i++)
-        if ((!kept || kept[i]) && x[i] != x[first])
+        if (is_kept(kept, i) && x[i] != x[first])
             return 0;
     return 1;
 }
@@ -37,7 +42,7 @@ double stat_mean(const double *x, const unsigned char *kept, int n)
     if (count == 0)
         return 0;
     for (int i = first; i < n; i++)
-        if ((!kept || kept[i]))
+        if (is_kept(kept, i))
             sum += x[i] - x[first];
     return x[first] + sum / count;
 }
@@ -49,7 +54,7 @@ double stat_std(const double *x, const unsigned char *kept, int n, int ddof)
         return 0;
     double mean = stat_mean(x, kept, n), sum = 0;
     for (int i = 0; i < n; i++)
-        if ((!kept || kept[i]))
+        if (is_kept(kept, i))
             sum += (x[i] - mean) * (x[i] - mean);
     return sqrt(sum / (count - ddof));
 }

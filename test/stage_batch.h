@@ -18,13 +18,17 @@
 enum { LOGP, ENTROPY, REF, GROUPS = 4, SAMPLES = 10, TOKENS = 160, STEPS = 64 };
 
 static const int group_first[GROUPS + 1] = {0, 3, 7, 8, 10};
-static const struct { const char *text; signed char strict, lenient; } invented[SAMPLES] = {
-    {"y\nn\n", 1, 1},     {"yy\ny dog park", 0, 0}, {"n", -1, 1},        {"y dog\n", 0, 1}, {"y park dog", 1, 1},
-    {"y\ny\n", 0, 0},     {"dog y park", 1, 1},     {"y", 1, 1},         {"y\ny\n", 0, 0},  {"n\ny\n", 0, 0},
+static const struct {
+    const char *text;
+    signed char strict, lenient;
+} invented[SAMPLES] = {
+    {"y\nn\n", 1, 1}, {"yy\ny dog park", 0, 0}, {"n", -1, 1}, {"y dog\n", 0, 1}, {"y park dog", 1, 1},
+    {"y\ny\n", 0, 0}, {"dog y park", 1, 1},     {"y", 1, 1},  {"y\ny\n", 0, 0},  {"n\ny\n", 0, 0},
 };
 
 /* A line is a step; it is right when it begins with 'y'. */
-static inline int lines_of(const struct task *t, const struct item *it, const char *s, int len, struct step *step, int max)
+static inline int lines_of(const struct task *t, const struct item *it, const char *s, int len, struct step *step,
+                           int max)
 {
     (void)t, (void)it;
     int n = 0;
@@ -38,7 +42,7 @@ static inline int lines_of(const struct task *t, const struct item *it, const ch
     return n;
 }
 static inline enum verdict line_right(const struct task *t, const struct item *it, const char *s, int len,
-                               const struct step *step, int n, int k)
+                                      const struct step *step, int n, int k)
 {
     (void)t, (void)it, (void)len, (void)n;
     return s[step[k].start] == 'y' ? VERDICT_RIGHT : VERDICT_WRONG;
@@ -133,7 +137,7 @@ struct result {
 
 /* Run for groups [g0, g1); sums go on in *r. */
 static inline void run_part(struct batch *b, const struct stage *s, const char *args, int g0, int g1,
-                     const struct denominators *den, struct result *r)
+                            const struct denominators *den, struct result *r)
 {
     struct value v[MAX_PARAMS];
     char text[256];
@@ -142,8 +146,18 @@ static inline void run_part(struct batch *b, const struct stage *s, const char *
     stage_values(s, text, v);
     for (int k = 0; k < 6 && s->channels[k]; k++)
         channel[k] = batch_channel(b, s->channels[k], (s->gradients >> k) & 1);
-    struct stage_call c = {.stage = s, .b = b, .g0 = g0, .g1 = g1, .p = v, .channel = channel, .den = den,
-                           .loss = &r->loss, .task = &line_task, .seed = 5, .step = 2, .metrics = &r->metrics};
+    struct stage_call c = {.stage = s,
+                           .b = b,
+                           .g0 = g0,
+                           .g1 = g1,
+                           .p = v,
+                           .channel = channel,
+                           .den = den,
+                           .loss = &r->loss,
+                           .task = &line_task,
+                           .seed = 5,
+                           .step = 2,
+                           .metrics = &r->metrics};
     r->failed = s->run(&c, &r->e);
 }
 

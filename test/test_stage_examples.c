@@ -16,9 +16,12 @@ static void near_to(const char *what, double got, double want)
 enum { EXAMPLE_SAMPLES = 7, EXAMPLE_TOKENS = 17 };
 static const int example_group[] = {0, 4, 7}, example_length[] = {2, 3, 2, 1, 2, 4, 3};
 static const signed char example_right[] = {1, 1, 0, 0, 1, 1, 0};
-static const double example_logp[] = {-.5, -.2, -.3, -.4, -.1, -1.2, -.9, -.7, -.1, -.25, -.4, -.6, -.2, -.3, -.8, -.5, -.4};
-static const double example_old[] = {-.6, -.2, -.3, -.5, -.1, -.9, -.9, -1., -.1, -.15, -.63, -.6, -.25, -.3, -.8, -.45, -.6};
-static const double example_ref[] = {-.7, -.3, -.4, -.45, -.2, -1., -.8, -.8, -.2, -.3, -.5, -.5, -.3, -.2, -.9, -.6, -.5};
+static const double example_logp[] = {-.5,  -.2, -.3, -.4, -.1, -1.2, -.9, -.7, -.1,
+                                      -.25, -.4, -.6, -.2, -.3, -.8,  -.5, -.4};
+static const double example_old[] = {-.6,  -.2,  -.3, -.5,  -.1, -.9, -.9,  -1., -.1,
+                                     -.15, -.63, -.6, -.25, -.3, -.8, -.45, -.6};
+static const double example_ref[] = {-.7, -.3, -.4, -.45, -.2, -1., -.8, -.8, -.2,
+                                     -.3, -.5, -.5, -.3,  -.2, -.9, -.6, -.5};
 
 static void fill_example(struct batch *b)
 {
@@ -46,45 +49,68 @@ static const struct {
     const char *name, *advantage, *clip, *kl;
     double loss, a[EXAMPLE_SAMPLES], dlogp[EXAMPLE_TOKENS];
 } worked[] = {
-    {"GRPO", "", "eps_low=0.2;eps_high=0.2;agg=seq_mean_token_mean", "coef=0.04;agg=seq_mean_token_mean", 0.028569893397347071,
+    {"GRPO",
+     "",
+     "eps_low=0.2;eps_high=0.2;agg=seq_mean_token_mean",
+     "coef=0.04;agg=seq_mean_token_mean",
+     0.028569893397347071,
      {0.866023903787037, 0.866023903787037, -0.866023903787037, -0.866023903787037, 0.577349269191358,
-        0.577349269191358, -1.15469853838272},
+      0.577349269191358, -1.15469853838272},
      {-0.0678466902104925, -0.0615869571791768, -0.0410579714527845, -0.0454835052287526, -0.0410579714527845,
-        -0.000632579309029057, 0.0615583619331436, 0.167545213910978, -0.0409673404223426, -0.0371754570728632,
-        0.000135946545662915, -0.0207698609255137, -0.0215408605691476, -0.0207698609255137, 0.0551669067457751,
-        0.0524852252102937, 0.0673408801382251}},
-    {"GRPO, token mean", "", "eps_low=0.2;eps_high=0.2;agg=token_mean", "coef=0;agg=token_mean", -0.098542268459275204,
+      -0.000632579309029057, 0.0615583619331436, 0.167545213910978, -0.0409673404223426, -0.0371754570728632,
+      0.000135946545662915, -0.0207698609255137, -0.0215408605691476, -0.0207698609255137, 0.0551669067457751,
+      0.0524852252102937, 0.0673408801382251}},
+    {"GRPO, token mean",
+     "",
+     "eps_low=0.2;eps_high=0.2;agg=token_mean",
+     "coef=0;agg=token_mean",
+     -0.098542268459275204,
      {0.866023903787037, 0.866023903787037, -0.866023903787037, -0.866023903787037, 0.577349269191358,
-        0.577349269191358, -1.15469853838272},
+      0.577349269191358, -1.15469853838272},
      {-0.0563002607543397, -0.050942582575708, -0.050942582575708, -0.0563002607543397, -0.050942582575708, 0,
-        0.050942582575708, 0.0687652937704873, -0.0339617217171387, -0.0307298365905915, 0, -0.0339617217171387,
-        -0.0357029764243938, -0.0339617217171387, 0.0679234434342774, 0.0646107780080945, 0.0829618811543627}},
-    {"GRPO, deviation of the batch", "scale=batch", "eps_low=0.2;eps_high=0.2;agg=seq_mean_token_mean", "coef=0.04;agg=seq_mean_token_mean", 0.030837755123483877,
+      0.050942582575708, 0.0687652937704873, -0.0339617217171387, -0.0307298365905915, 0, -0.0339617217171387,
+      -0.0357029764243938, -0.0339617217171387, 0.0679234434342774, 0.0646107780080945, 0.0829618811543627}},
+    {"GRPO, deviation of the batch",
+     "scale=batch",
+     "eps_low=0.2;eps_high=0.2;agg=seq_mean_token_mean",
+     "coef=0.04;agg=seq_mean_token_mean",
+     0.030837755123483877,
      {0.935412596696759, 0.935412596696759, -0.935412596696759, -0.935412596696759, 0.623608397797839,
-        0.623608397797839, -1.24721679559568},
+      0.623608397797839, -1.24721679559568},
      {-0.0733242877424287, -0.0665432923870141, -0.0443621949246761, -0.0491352369167101, -0.0443621949246761,
-        -0.000632579309029057, 0.0665146971409809, 0.180925919378175, -0.0442715638942341, -0.0401652421077834,
-        0.000135946545662915, -0.0224219726614595, -0.023277677885131, -0.0224219726614595, 0.0595725380416305,
-        0.0566759913324126, 0.0727219303544196}},
-    {"Dr. GRPO", "std=false", "eps_low=0.2;eps_high=0.2;agg=seq_sum_const", "coef=0;agg=seq_sum_const", -0.017271242214006867,
+      -0.000632579309029057, 0.0665146971409809, 0.180925919378175, -0.0442715638942341, -0.0401652421077834,
+      0.000135946545662915, -0.0224219726614595, -0.023277677885131, -0.0224219726614595, 0.0595725380416305,
+      0.0566759913324126, 0.0727219303544196}},
+    {"Dr. GRPO",
+     "std=false",
+     "eps_low=0.2;eps_high=0.2;agg=seq_sum_const",
+     "coef=0;agg=seq_sum_const",
+     -0.017271242214006867,
      {0.5, 0.5, -0.5, -0.5, 0.333333333333333, 0.333333333333333, -0.666666666666667},
-     {-0.00986759748281828, -0.00892857142857143, -0.00892857142857143, -0.00986759748281828, -0.00892857142857143,
-        0, 0.00892857142857143, 0.0120523107819286, -0.00595238095238095, -0.00538593701211881, 0,
-        -0.00595238095238095, -0.00625756604985729, -0.00595238095238095, 0.0119047619047619, 0.0113241598154847,
-        0.0145405090257163}},
-    {"dual clip", "", "eps_low=0.2;eps_high=0.2;agg=token_mean;dual_clip=1.1", "coef=0;agg=token_mean", -0.11951681477314123,
+     {-0.00986759748281828, -0.00892857142857143, -0.00892857142857143, -0.00986759748281828, -0.00892857142857143, 0,
+      0.00892857142857143, 0.0120523107819286, -0.00595238095238095, -0.00538593701211881, 0, -0.00595238095238095,
+      -0.00625756604985729, -0.00595238095238095, 0.0119047619047619, 0.0113241598154847, 0.0145405090257163}},
+    {"dual clip",
+     "",
+     "eps_low=0.2;eps_high=0.2;agg=token_mean;dual_clip=1.1",
+     "coef=0;agg=token_mean",
+     -0.11951681477314123,
      {0.866023903787037, 0.866023903787037, -0.866023903787037, -0.866023903787037, 0.577349269191358,
-        0.577349269191358, -1.15469853838272},
+      0.577349269191358, -1.15469853838272},
      {-0.0563002607543397, -0.050942582575708, -0.050942582575708, -0.0563002607543397, -0.050942582575708, 0,
-        0.050942582575708, 0, -0.0339617217171387, -0.0307298365905915, 0, -0.0339617217171387, -0.0357029764243938,
-        -0.0339617217171387, 0.0679234434342774, 0.0646107780080945, 0}},
-    {"DAPO", "", "eps_low=0.2;eps_high=0.28;agg=token_mean", "coef=0;agg=token_mean", -0.05142548727093918,
-     {1.01512850105732, 0.702781269962759, -0.858954885510039, -0.858954885510039, 0.832049602030727,
-        0.277349867343576, -1.1093994693743},
+      0.050942582575708, 0, -0.0339617217171387, -0.0307298365905915, 0, -0.0339617217171387, -0.0357029764243938,
+      -0.0339617217171387, 0.0679234434342774, 0.0646107780080945, 0}},
+    {"DAPO",
+     "",
+     "eps_low=0.2;eps_high=0.28;agg=token_mean",
+     "coef=0;agg=token_mean",
+     -0.05142548727093918,
+     {1.01512850105732, 0.702781269962759, -0.858954885510039, -0.858954885510039, 0.832049602030727, 0.277349867343576,
+      -1.1093994693743},
      {-0.0659935586751925, -0.0597134412386658, -0.0413400747036917, -0.0456878483135948, -0.0413400747036917, 0,
-        0.0505267579711787, 0.0682039892656567, -0.0489440942371016, -0.0442864478576077, -0.0205336791642685,
-        -0.0163146980790339, -0.0171511705365898, -0.0163146980790339, 0.0652587923161355, 0.0620760834584892,
-        0.0797072689291296}},
+      0.0505267579711787, 0.0682039892656567, -0.0489440942371016, -0.0442864478576077, -0.0205336791642685,
+      -0.0163146980790339, -0.0171511705365898, -0.0163146980790339, 0.0652587923161355, 0.0620760834584892,
+      0.0797072689291296}},
 };
 
 /* Stages with the generation budget 8, as the example has it. */
@@ -158,8 +184,10 @@ static void load_groups(struct batch *b, json_t *groups)
     batch_clear(b);
     size_t g, i;
     json_t *group, *sample;
-    json_array_foreach(groups, g, group) {
-        json_array_foreach(json_object_get(group, "samples"), i, sample) {
+    json_array_foreach(groups, g, group)
+    {
+        json_array_foreach(json_object_get(group, "samples"), i, sample)
+        {
             int s = b->samples++;
             b->strict[s] = b->lenient[s] = json_is_true(json_object_get(sample, "correct"));
             b->step_first[s + 1] = 0;
@@ -182,10 +210,8 @@ static void compare_dlogp(const struct batch *b, json_t *output)
     size_t g, i, t;
     json_t *group, *sample, *x;
     int k = 0;
-    json_array_foreach(json_object_get(output, "dlogp"), g, group)
-        json_array_foreach(group, i, sample)
-            json_array_foreach(sample, t, x)
-                near_to("dlogp", b->channel[LOGP].grad[k++], json_number_value(x));
+    json_array_foreach(json_object_get(output, "dlogp"), g, group) json_array_foreach(group, i, sample)
+        json_array_foreach(sample, t, x) near_to("dlogp", b->channel[LOGP].grad[k++], json_number_value(x));
     assert_int_equal(k, b->tokens);
 }
 
@@ -196,15 +222,14 @@ static void outputs_advantage(struct batch *b, json_t *output, int take)
     json_t *group, *sample, *x;
     int k = 0, s = 0;
     json_array_foreach(json_object_get(output, "groups"), g, group)
-        json_array_foreach(json_object_get(group, "samples"), i, sample) {
-            if (!take)
-                near_to("reward", b->reward[s++], json_number_value(json_object_get(sample, "reward")));
-            json_array_foreach(json_object_get(sample, "advantage"), t, x)
-                if (take)
-                    b->advantage[k++] = json_number_value(x);
-                else
-                    near_to("advantage", b->advantage[k++], json_number_value(x));
-        }
+        json_array_foreach(json_object_get(group, "samples"), i, sample)
+    {
+        if (!take)
+            near_to("reward", b->reward[s++], json_number_value(json_object_get(sample, "reward")));
+        json_array_foreach(json_object_get(sample, "advantage"), t, x) if (take) b->advantage[k++] =
+            json_number_value(x);
+        else near_to("advantage", b->advantage[k++], json_number_value(x));
+    }
     assert_int_equal(k, b->tokens);
 }
 
@@ -218,7 +243,8 @@ static void grpo_examples(void **state)
         json_t *o = read_line("test/ref/examples_grpo.jsonl", line), *output = json_object_get(o, "output");
         load_groups(&b, json_object_get(json_object_get(o, "input"), "groups"));
         outputs_advantage(&b, output, 1);
-        run_step(&b, STAGE_LOSS, "clip", line == 0 ? "dual_clip=1.2;agg=seq_mean_token_mean" : "agg=seq_mean_token_mean", &r);
+        run_step(&b, STAGE_LOSS, "clip",
+                 line == 0 ? "dual_clip=1.2;agg=seq_mean_token_mean" : "agg=seq_mean_token_mean", &r);
         run_step(&b, STAGE_REGULAR, "kl", "coef=0.04;agg=seq_mean_token_mean", &r);
         near_to("loss", r.loss, json_number_value(json_object_get(output, "loss")));
         compare_dlogp(&b, output);
@@ -241,9 +267,8 @@ static void dapo_examples(void **state)
         size_t g, i;
         json_t *group, *x;
         int s = 0;
-        json_array_foreach(json_object_get(output, "overlong"), g, group)
-            json_array_foreach(group, i, x)
-                overlong[s++] = json_number_value(x);
+        json_array_foreach(json_object_get(output, "overlong"), g, group) json_array_foreach(group, i, x)
+            overlong[s++] = json_number_value(x);
         run_step(&b, STAGE_SHAPE, "sum", "", &r);
         run_step(&b, STAGE_CREDIT, "outcome", "", &r);
         run_step(&b, STAGE_ADVANTAGE, "group", "", &r);
@@ -271,19 +296,18 @@ static void kl_examples(void **state)
             char args[64];
             int at = 0;
             snprintf(args, sizeof args, "coef=1;estimator=%s;agg=seq_mean_token_sum", kinds[k]);
-            json_array_foreach(json_object_get(output, "tokens"), g, group)
-                json_array_foreach(group, i, sample)
-                    json_array_foreach(sample, t, token) {
-                        struct result r = {0};
-                        load_groups(&b, groups);
-                        for (int s = 0; s < b.tokens; s++)
-                            b.trained[s] = s == at;
-                        run_step(&b, STAGE_REGULAR, "kl", args, &r);
-                        near_to(kinds[k], r.loss, json_number_value(json_object_get(token, kinds[k])));
-                        near_to("kl", metric_value(&r.metrics, "kl", -1), r.loss);
-                        near_to(slopes[k], b.channel[LOGP].grad[at++],
-                                json_number_value(json_object_get(token, slopes[k])));
-                    }
+            json_array_foreach(json_object_get(output, "tokens"), g, group) json_array_foreach(group, i, sample)
+                json_array_foreach(sample, t, token)
+            {
+                struct result r = {0};
+                load_groups(&b, groups);
+                for (int s = 0; s < b.tokens; s++)
+                    b.trained[s] = s == at;
+                run_step(&b, STAGE_REGULAR, "kl", args, &r);
+                near_to(kinds[k], r.loss, json_number_value(json_object_get(token, kinds[k])));
+                near_to("kl", metric_value(&r.metrics, "kl", -1), r.loss);
+                near_to(slopes[k], b.channel[LOGP].grad[at++], json_number_value(json_object_get(token, slopes[k])));
+            }
             assert_int_equal(at, b.tokens);
         }
         struct result r = {0};

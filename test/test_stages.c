@@ -282,7 +282,10 @@ static void every_parameter_changes_something(void **state)
 
 /* ---- gradients */
 
-static const struct { enum stage_kind kind; const char *name, *args; } gradients[] = {
+static const struct {
+    enum stage_kind kind;
+    const char *name, *args;
+} gradients[] = {
     {STAGE_LOSS, "clip", ""},
     {STAGE_LOSS, "clip", "eps_low=0.1;eps_high=0.4;dual_clip=1.05;agg=seq_mean_token_mean"},
     {STAGE_LOSS, "clip", "agg=seq_mean_token_sum"},
@@ -350,6 +353,7 @@ static void statistics(void **state)
     assert_true(stat_mean(same, all, 3) == 0.1 && stat_std(same, all, 3, 1) == 0);
     assert_true(stat_mean(x, none, 3) == 0 && stat_std(x, none, 3, 1) == 0 && stat_count(none, 3) == 0);
     assert_true(stat_std(x, kept, 1, 1) == 0);
+    near_to(stat_mean(x, NULL, 4), 26.5, 1e-15);
     const struct denominators d = {.sequences = 7, .tokens = 17, .groups = 2, .longest = 8};
     near_to(aggregation_weight(0, 4, &d), 1.0 / 17, 1e-17);
     near_to(aggregation_weight(1, 4, &d), 1.0 / 28, 1e-17);
@@ -416,10 +420,22 @@ static void keywords_are_whole_words(void **state)
     (void)state;
     struct batch b;
     open_batch(&b);
-    static const struct { const char *text; double want; } cases[] = {
-        {"A Dog, then the PARK.", 1}, {"dogs in the park", 0},     {"dog parks", .5}, {"park dog", .5},
-        {"hotdog park", 0},           {"dog dog park", 1},         {"dog", .5},       {"", 0},
-        {"do g park", 0},             {"the \xc3\xa9""dog park", 1},
+    static const struct {
+        const char *text;
+        double want;
+    } cases[] = {
+        {"A Dog, then the PARK.", 1},
+        {"dogs in the park", 0},
+        {"dog parks", .5},
+        {"park dog", .5},
+        {"hotdog park", 0},
+        {"dog dog park", 1},
+        {"dog", .5},
+        {"", 0},
+        {"do g park", 0},
+        {"the \xc3\xa9"
+         "dog park",
+         1},
     };
     fill_batch(&b, 0, 0);
     for (int i = 0; i < SAMPLES; i++) {

@@ -18,7 +18,8 @@ static const struct param params[] = {
     {"scale", PARAM_CHOICE, "group", 0, 0, "group|batch", "Whose deviation: the group's, or all samples of the step.",
      "std=true"},
     {"singleton", PARAM_CHOICE, "zero", 0, 0, "zero|raw|drop",
-     "A group of one kept sample: advantage 0; its reward with mean 0 and deviation 1; or taken out of the step.", NULL},
+     "A group of one kept sample: advantage 0; its reward with mean 0 and deviation 1; or taken out of the step.",
+     NULL},
     {0}};
 
 /* Advantage of one sample; scale 0 stands for exactly 0 (a quotient could come out as minus zero). */

@@ -7,7 +7,8 @@ enum { P_COEF, P_AGG };
 
 static const struct param params[] = {
     {"coef", PARAM_NUMBER, "0.01", -1e6, 1e6, NULL, "Factor of the bonus; 0 only reports the entropy.", NULL},
-    {"agg", PARAM_CHOICE, "token_mean", 0, 0, aggregation_choices, "How tokens are averaged; as in the loss.", "coef!=0"},
+    {"agg", PARAM_CHOICE, "token_mean", 0, 0, aggregation_choices, "How tokens are averaged; as in the loss.",
+     "coef!=0"},
     {0}};
 
 static int run(struct stage_call *c, struct error *e)

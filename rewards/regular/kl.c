@@ -12,7 +12,8 @@ enum { LOGP, REF };
 static const struct param params[] = {
     {"coef", PARAM_NUMBER, "0.04", 0, 1e6, NULL, "Factor of the term; 0 only reports the distance.", NULL},
     {"estimator", PARAM_CHOICE, "k3", 0, 0, "k1|k2|k3", "Which estimate of the divergence.", NULL},
-    {"agg", PARAM_CHOICE, "token_mean", 0, 0, aggregation_choices, "How tokens are averaged; as in the loss.", "coef!=0"},
+    {"agg", PARAM_CHOICE, "token_mean", 0, 0, aggregation_choices, "How tokens are averaged; as in the loss.",
+     "coef!=0"},
     {0}};
 
 /* k3 of a token that the policy has all but given up is held at d = -20, where the derivative is 0. */

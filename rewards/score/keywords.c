@@ -72,8 +72,10 @@ static int run(struct stage_call *c, struct error *e)
                 found = words_in_order(&b->item[g]->extra, b->text[i] ? b->text[i] : "",
                                        b->text[i] ? b->text_len[i] : 0, &words);
             if (words == 0)
-                return fail(e, "keywords: prompt %d lists no words, so sample %d cannot be scored; use a task whose "
-                               "items list words (stories)", g, i);
+                return fail(e,
+                            "keywords: prompt %d lists no words, so sample %d cannot be scored; use a task whose "
+                            "items list words (stories)",
+                            g, i);
             value[i] = found == words ? 1 : found > 0 ? c->p[P_FIRST].num : 0;
         }
     return 0;

@@ -9,7 +9,8 @@ static const struct param params[] = {
     {"right", PARAM_NUMBER, "1", -1e6, 1e6, NULL, "Value of a right answer.", NULL},
     {"wrong", PARAM_NUMBER, "0", -1e6, 1e6, NULL, "Value of a wrong answer.", NULL},
     {"unparsable", PARAM_NUMBER, "0", -1e6, 1e6, NULL, "Value when no answer can be read.", NULL},
-    {"lenient", PARAM_BOOL, "false", 0, 0, NULL, "Take the answer wherever it can be found, whatever the format.", NULL},
+    {"lenient", PARAM_BOOL, "false", 0, 0, NULL, "Take the answer wherever it can be found, whatever the format.",
+     NULL},
     {0}};
 
 static int run(struct stage_call *c, struct error *e)

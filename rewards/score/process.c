@@ -1,6 +1,7 @@
 /* A verdict on every step of a response. The oracle is the task's own check; the noisy one flips its verdicts with
- * probability eps, either by a hash of prompt and step text (the same step is always misjudged, so a policy can learn to
- * exploit it) or by a fresh draw (noise that nothing can exploit). No learned model here: that is a stage of its own.
+ * probability eps, either by a hash of prompt and step text (the same step is always misjudged, so a policy can learn
+ * to exploit it) or by a fresh draw (noise that nothing can exploit). No learned model here: that is a stage of its
+ * own.
  */
 #include "../../data/task.h"
 #include "../stage.h"
@@ -40,9 +41,11 @@ static int judge(const struct stage_call *c, int group, int sample, double *valu
     int wanted = b->step_first[sample + 1] - b->step_first[sample], rejected = 0, n = 0;
     struct step s[MAX_JUDGED];
     if (text && b->item[group])
-        n = row->steps(c->task, b->item[group], text, b->text_len[sample], s, wanted < MAX_JUDGED ? wanted : MAX_JUDGED);
+        n = row->steps(c->task, b->item[group], text, b->text_len[sample], s,
+                       wanted < MAX_JUDGED ? wanted : MAX_JUDGED);
     for (int k = 0; k < wanted; k++) {
-        int right = k < n && row->check_step(c->task, b->item[group], text, b->text_len[sample], s, n, k) == VERDICT_RIGHT;
+        int right =
+            k < n && row->check_step(c->task, b->item[group], text, b->text_len[sample], s, n, k) == VERDICT_RIGHT;
         rejected += !right;
         value[k] = right ^ (k < n && flipped(c, group, sample, k, &s[k], text));
     }
