@@ -39,9 +39,10 @@
     {                                                                                                                  \
         {#f, type, def, min, max, choices, help, NULL}, offsetof(struct run_config, f), bytes, store, 1                \
     }
+#define RUN_BYTES(f)                      sizeof(((struct run_config *)0)->f)
 #define LOCAL_INT(f, def, min, max, help) LOCAL(f, PARAM_INT, def, min, max, NULL, help, sizeof(int), KEY_INT)
 #define LOCAL_NUMBER(f, def, help)        LOCAL(f, PARAM_NUMBER, def, 0, 1e9, NULL, help, sizeof(double), KEY_DOUBLE)
-#define LOCAL_PATH(f, help)               LOCAL(f, PARAM_TEXT, "", 0, 0, NULL, help, sizeof(((struct run_config *)0)->f), KEY_STRING)
+#define LOCAL_PATH(f, help)               LOCAL(f, PARAM_TEXT, "", 0, 0, NULL, help, RUN_BYTES(f), KEY_STRING)
 
 static const struct key_row model_keys[] = {
     STRING(model_config, preset, "tiny-llama", "A named architecture; `list models` shows them."),
@@ -104,8 +105,7 @@ static const struct key_row run_keys[] = {
     LOCAL_NUMBER(max_seconds, "0", "Stop and save after so long; 0: no limit."),
     LOCAL_PATH(out, "Directory of the run; empty: out/RECIPE-N."),
     LOCAL_PATH(resume, "Directory of a run to go on with."),
-    LOCAL(device, PARAM_CHOICE, "cpu", 0, 0, "cpu|cuda", "Where tensors live.",
-          sizeof(((struct run_config *)0)->device), KEY_STRING),
+    LOCAL(device, PARAM_CHOICE, "cpu", 0, 0, "cpu|cuda", "Where tensors live.", RUN_BYTES(device), KEY_STRING),
 };
 static const struct key_row phase_keys[] = {
     STRING(phase, train, "policy", "The model that this phase trains."),
