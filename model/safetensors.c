@@ -20,7 +20,7 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "elements are copied a
 enum {
     LENGTH_BYTES = 8,
     MAX_HEADER = 100 * 1000 * 1000, /* the limit of the format's own library */
-    CHUNK = 1024                    /* elements converted at a time */
+    CHUNK = 4096                    /* elements converted at a time */
 };
 
 static const struct {
@@ -388,7 +388,7 @@ static void next_entry(struct st_writer *w)
 int st_create(struct st_writer *w, const char *path, const struct st_entry *entry, int entries,
               const char *metadata_json, struct error *e)
 {
-    memset(w, 0, sizeof *w);
+    *w = (struct st_writer){.entry = entry, .entries = entries, .at = -1, .file = {.fd = -1, .failed = 1}};
     json_t *metadata = NULL;
     if (metadata_json && !(metadata = json_parse(metadata_json, strlen(metadata_json), e)))
         return fail_in(e, "%s: metadata", path);
@@ -397,7 +397,6 @@ int st_create(struct st_writer *w, const char *path, const struct st_entry *entr
     size_t len = strlen(text);
     uint64_t padded = (len + 7) / 8 * 8; /* so that data begins at a multiple of 8 */
     char pad[8] = "        ";
-    *w = (struct st_writer){.entry = entry, .entries = entries, .at = -1};
     next_entry(w);
     int status = file_create(&w->file, path, e) || file_put(&w->file, &padded, sizeof padded, e) ||
                  file_put(&w->file, text, len, e) || file_put(&w->file, pad, padded - len, e);
