@@ -263,12 +263,12 @@ static void every_parameter_changes_something(void **state)
     for (int i = 0; stages[i]; i++)
         for (int k = 0; k < param_count(stages[i]->params); k++) {
             const struct param *row = &stages[i]->params[k];
-            char value[16][64], base[128] = "", args[256];
+            char value[16][64], base[64] = "", args[256];
             int n = other_values(row, value), all = row->type == PARAM_CHOICE, any = 0;
             if (row->only_if && !strstr(row->only_if, "!="))
-                snprintf(base, sizeof base, "%s;", row->only_if);
+                snprintf(base, sizeof base, "%.60s;", row->only_if);
             for (int j = 0; j < n; j++) {
-                snprintf(args, sizeof args, "%s%s=%s", base, row->key, value[j]);
+                snprintf(args, sizeof args, "%.63s%.40s=%.63s", base, row->key, value[j]);
                 int changes = differs(&b, stages[i], base, args);
                 any |= changes;
                 if (all && !changes)
