@@ -1,5 +1,6 @@
-/* Weights in the Hugging Face layout, in and out. The names are checkpoint_names.c's, config.json is checkpoint_config.c's; here
- * the numbers move, a few megabytes at a time. Tokenizer files and the trainer's state are not here. */
+/* Weights in the Hugging Face layout, in and out. The names are checkpoint_names.c's, config.json is
+ * checkpoint_config.c's; here the numbers move, a few megabytes at a time. Tokenizer files and the trainer's state are
+ * not here. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -88,15 +89,17 @@ static int check_tied(const struct st_tensor *head, const struct st_tensor *embe
         st_read(embedding, i, n, b);
         for (int64_t j = 0; j < n && !status; j++)
             if (a[j] != b[j])
-                status = fail(e, "tensor 'lm_head.weight' differs from the embedding, but config.json ties the two; set "
-                                 "\"tie_word_embeddings\" to false if the file is right");
+                status =
+                    fail(e, "tensor 'lm_head.weight' differs from the embedding, but config.json ties the two; set "
+                            "\"tie_word_embeddings\" to false if the file is right");
     }
     mem_free(a);
     mem_free(b);
     return status;
 }
 
-/* Nothing in the file may be left over: an unread tensor means that another model was trained than the one that would run. */
+/* Nothing in the file may be left over: an unread tensor means that another model was trained than the one that would
+ * run. */
 static int check_leftovers(const struct safetensors *s, const char *used, const struct model *m, enum family f,
                            const struct st_tensor *embedding, struct error *e)
 {
@@ -112,8 +115,8 @@ static int check_leftovers(const struct safetensors *s, const char *used, const 
     return 0;
 }
 
-/* All shapes are checked before the first weight is written, so a refused file leaves the model as it was unless it holds numbers
- * that are not finite. */
+/* All shapes are checked before the first weight is written, so a refused file leaves the model as it was unless it
+ * holds numbers that are not finite. */
 static int load_parts(struct model *m, const struct safetensors *s, enum family f, const struct part *p, int parts,
                       struct error *e)
 {
@@ -141,8 +144,8 @@ static int load_parts(struct model *m, const struct safetensors *s, enum family 
     return status;
 }
 
-/* Names a difference in what the weights' shapes cannot show (heads against their size, theta, epsilon), or NULL. The context
- * is not compared: a model may be made for shorter texts, and learned positions are a tensor. */
+/* Names a difference in what the weights' shapes cannot show (heads against their size, theta, epsilon), or NULL. The
+ * context is not compared: a model may be made for shorter texts, and learned positions are a tensor. */
 static const char *arch_difference(const struct arch *a, const struct arch *b)
 {
     const struct {
@@ -163,9 +166,10 @@ static const char *arch_difference(const struct arch *a, const struct arch *b)
         {"tied output", a->tied == b->tied},
         {"norm epsilon", a->norm_eps == b->norm_eps},
         {"rope_theta", a->rope_theta == b->rope_theta},
-        {"rope_scaling", a->rope_scaling.kind == b->rope_scaling.kind && a->rope_scaling.factor == b->rope_scaling.factor &&
-                             a->rope_scaling.low == b->rope_scaling.low && a->rope_scaling.high == b->rope_scaling.high &&
-                             a->rope_scaling.original == b->rope_scaling.original},
+        {"rope_scaling",
+         a->rope_scaling.kind == b->rope_scaling.kind && a->rope_scaling.factor == b->rope_scaling.factor &&
+             a->rope_scaling.low == b->rope_scaling.low && a->rope_scaling.high == b->rope_scaling.high &&
+             a->rope_scaling.original == b->rope_scaling.original},
     };
     for (size_t i = 0; i < sizeof field / sizeof *field; i++)
         if (!field[i].equal)

@@ -1,7 +1,8 @@
 /* config.json of the Hugging Face layout <-> struct arch.
  *
- * The rule: a key that changes the numbers is either understood or refused by name; a key that does not (dropout, initialisation,
- * generation defaults) is ignored. To support another key, read it in its family's function and take it off `neutral`.
+ * The rule: a key that changes the numbers is either understood or refused by name; a key that does not (dropout,
+ * initialisation, generation defaults) is ignored. To support another key, read it in its family's function and take it
+ * off `neutral`.
  */
 #include <limits.h>
 #include <math.h>
@@ -14,8 +15,8 @@ static const char *const model_types[FAMILIES] = {"gpt2", "llama", "qwen2", "qwe
 static const char *const architectures[FAMILIES] = {"GPT2LMHeadModel", "LlamaForCausalLM", "Qwen2ForCausalLM",
                                                     "Qwen3ForCausalLM"};
 
-/* Keys of this and of related model classes that change the numbers, with the only value that does not. NAN: only null, or the
- * key missing. Booleans are 0 and 1. */
+/* Keys of this and of related model classes that change the numbers, with the only value that does not. NAN: only null,
+ * or the key missing. Booleans are 0 and 1. */
 static const struct {
     const char *key;
     double value;
@@ -127,7 +128,8 @@ static int need_above(const json_t *o, const char *key, double min, double *out,
     if (json_get_number(o, key, NAN, out, e))
         return -1;
     if (!(*out >= min && *out < INFINITY))
-        return fail(e, "\"%s\" is %s; a number from %g on is wanted", key, isnan(*out) ? "missing" : "out of range", min);
+        return fail(e, "\"%s\" is %s; a number from %g on is wanted", key, isnan(*out) ? "missing" : "out of range",
+                    min);
     return 0;
 }
 
@@ -136,7 +138,8 @@ static int check_rope_keys(const json_t *o, const char *const *known, struct err
 {
     const char *key;
     json_t *v;
-    json_object_foreach((json_t *)o, key, v) {
+    json_object_foreach((json_t *)o, key, v)
+    {
         int found = json_is_null(v);
         for (int i = 0; !found && known[i]; i++)
             found = !strcmp(key, known[i]);
@@ -151,8 +154,14 @@ static int read_rope_object(const json_t *o, struct arch *a, struct error *e)
 {
     static const char *const none[] = {"type", "rope_type", "rope_theta", NULL};
     static const char *const linear[] = {"type", "rope_type", "rope_theta", "factor", NULL};
-    static const char *const llama3[] = {"type",   "rope_type", "rope_theta", "factor", "low_freq_factor", "high_freq_factor",
-                                         "original_max_position_embeddings", NULL};
+    static const char *const llama3[] = {"type",
+                                         "rope_type",
+                                         "rope_theta",
+                                         "factor",
+                                         "low_freq_factor",
+                                         "high_freq_factor",
+                                         "original_max_position_embeddings",
+                                         NULL};
     const char *old = json_get_string(o, "type", NULL), *type = json_get_string(o, "rope_type", old);
     if (!type)
         return fail(e, "no string \"rope_type\" or \"type\"");
@@ -224,7 +233,8 @@ static int read_gpt2(const json_t *c, struct arch *a, struct error *e)
 static int read_biases(const json_t *c, enum family f, struct arch *a, struct error *e)
 {
     int bias;
-    if (json_get_bool(c, "attention_bias", f == FAMILY_QWEN2, &bias, e) || json_get_bool(c, "mlp_bias", 0, &a->mlp_bias, e))
+    if (json_get_bool(c, "attention_bias", f == FAMILY_QWEN2, &bias, e) ||
+        json_get_bool(c, "mlp_bias", 0, &a->mlp_bias, e))
         return -1;
     if (f == FAMILY_QWEN2 && !bias)
         return fail(e, "\"attention_bias\" is false; qwen2 has biases on q, k and v (model_type llama has none)");
@@ -251,7 +261,8 @@ static int read_llama(const json_t *c, enum family f, struct arch *a, struct err
     const json_t *head_dim = json_object_get(c, "head_dim");
     int given = head_dim && !json_is_null(head_dim);
     if (!given && f != FAMILY_QWEN3 && a->C % a->H)
-        return fail(e, "\"hidden_size\" %d is not a multiple of \"num_attention_heads\" %d, and there is no \"head_dim\"",
+        return fail(e,
+                    "\"hidden_size\" %d is not a multiple of \"num_attention_heads\" %d, and there is no \"head_dim\"",
                     a->C, a->H);
     int def = f == FAMILY_QWEN3 ? 128 : a->C / a->H;
     if (get_size(c, "head_dim", def > 0 ? def : 1, &a->D, e) || get_eps(c, "rms_norm_eps", 1e-6, &a->norm_eps, e) ||
@@ -260,8 +271,9 @@ static int read_llama(const json_t *c, enum family f, struct arch *a, struct err
     return check_activation(c, "hidden_act", silu, e);
 }
 
-/* A token id may be one number, null, or a list, of which the first is taken: one end is enough to stop a response, and the others
- * (chat turns) are texts like any other here. An id outside the vocabulary can never be drawn, so it counts as not said. */
+/* A token id may be one number, null, or a list, of which the first is taken: one end is enough to stop a response, and
+ * the others (chat turns) are texts like any other here. An id outside the vocabulary can never be drawn, so it counts
+ * as not said. */
 static int read_token(const json_t *c, const char *key, int V, int *id, struct error *e)
 {
     const json_t *v = json_object_get(c, key);
@@ -289,7 +301,8 @@ static int read_config(const json_t *c, struct arch *a, struct token_ids *t, str
         f++;
     if (f == FAMILIES)
         return fail(e, "\"model_type\" is '%.60s'; gpt2, llama, qwen2 and qwen3 are supported", type);
-    if (check_neutral(c, e) || check_window(c, f, e) || (f == FAMILY_GPT2 ? read_gpt2(c, a, e) : read_llama(c, f, a, e)))
+    if (check_neutral(c, e) || check_window(c, f, e) ||
+        (f == FAMILY_GPT2 ? read_gpt2(c, a, e) : read_llama(c, f, a, e)))
         return -1;
     if (json_get_bool(c, "tie_word_embeddings", f == FAMILY_GPT2, &a->tied, e) || arch_check(a, e))
         return -1;

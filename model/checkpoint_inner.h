@@ -1,5 +1,5 @@
-/* What the three files of the checkpoint share: the families, and the list that says which rows of which of our tensors a
- * tensor of the Hugging Face layout holds. Not an interface: checkpoint.h is. A family is added with a row in
+/* What the three files of the checkpoint share: the families, and the list that says which rows of which of our tensors
+ * a tensor of the Hugging Face layout holds. Not an interface: checkpoint.h is. A family is added with a row in
  * checkpoint_config.c (its config.json) and, if its tensors are named differently, templates in checkpoint_names.c. */
 #ifndef CHECKPOINT_INNER_H
 #define CHECKPOINT_INNER_H
@@ -17,8 +17,8 @@ struct part {
 
 /* The family that computes what this architecture computes; fails when the layout has no name for it. */
 int family_of(const struct arch *a, enum family *f, struct error *e);
-/* All tensors of the file in the order in which they are written. prefix goes in front of all names but lm_head's. The caller
- * mem_free()s the array. */
+/* All tensors of the file in the order in which they are written. prefix goes in front of all names but lm_head's. The
+ * caller mem_free()s the array. */
 struct part *parts_of(const struct model *m, enum family f, const char *prefix, int *count);
 const char *embedding_name(enum family f); /* without prefix */
 const char *family_prefix(enum family f);  /* "transformer." or "model." */

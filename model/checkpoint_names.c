@@ -1,4 +1,5 @@
-/* Names of tensors in the Hugging Face layout, as templates over the tensors of struct model. No file is touched here. */
+/* Names of tensors in the Hugging Face layout, as templates over the tensors of struct model. No file is touched here.
+ */
 #include "checkpoint_inner.h"
 #include <stdio.h>
 #include <string.h>
@@ -74,8 +75,8 @@ const char *family_prefix(enum family f)
 
 int family_of(const struct arch *a, enum family *f, struct error *e)
 {
-    int gpt2 = a->norm == NORM_LAYER && a->position == POSITION_LEARNED && a->mlp == MLP_GELU && a->qkv_bias && a->out_bias &&
-               a->mlp_bias && !a->qk_norm && a->G == a->H && a->H * a->D == a->C;
+    int gpt2 = a->norm == NORM_LAYER && a->position == POSITION_LEARNED && a->mlp == MLP_GELU && a->qkv_bias &&
+               a->out_bias && a->mlp_bias && !a->qk_norm && a->G == a->H && a->H * a->D == a->C;
     int llama = a->norm == NORM_RMS && a->position == POSITION_ROTARY && a->mlp == MLP_SWIGLU;
     if (gpt2)
         *f = FAMILY_GPT2;
@@ -86,8 +87,10 @@ int family_of(const struct arch *a, enum family *f, struct error *e)
     else if (llama && !a->qk_norm && a->qkv_bias && !a->mlp_bias)
         *f = FAMILY_QWEN2;
     else
-        return fail(e, "this mixture of norm, positions, MLP and biases is none of gpt2, llama, qwen2, qwen3, so other programs "
-                       "could not read it");
+        return fail(
+            e,
+            "this mixture of norm, positions, MLP and biases is none of gpt2, llama, qwen2, qwen3, so other programs "
+            "could not read it");
     return 0;
 }
 

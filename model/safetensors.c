@@ -4,8 +4,8 @@
  * struct st_tensor may read all of it without a further test. Not here: what the tensors mean (checkpoint.c).
  * A dtype is added by a row in `dtypes`, a case in st_read and, if it is to be written, one in put_chunk.
  *
- * Data is little-endian and may lie at any byte offset (old files have headers of any length), so elements are copied out,
- * never read through a cast pointer.
+ * Data is little-endian and may lie at any byte offset (old files have headers of any length), so elements are copied
+ * out, never read through a cast pointer.
  */
 #include "safetensors.h"
 #include <math.h>
@@ -168,9 +168,8 @@ static int read_metadata(struct safetensors *s, const json_t *v, struct error *e
         return fail(e, "'__metadata__' is not an object");
     const char *key;
     json_t *text;
-    json_object_foreach((json_t *)v, key, text)
-        if (!json_is_string(text))
-            return fail(e, "'__metadata__' holds a value that is not a string");
+    json_object_foreach((json_t *)v, key, text) if (!json_is_string(text)) return fail(
+        e, "'__metadata__' holds a value that is not a string");
     s->metadata = json_text(v);
     return 0;
 }
@@ -181,7 +180,8 @@ static int read_tensors(struct safetensors *s, struct extent *x, const unsigned 
 {
     const char *name;
     json_t *v;
-    json_object_foreach(s->header, name, v) {
+    json_object_foreach(s->header, name, v)
+    {
         if (!strcmp(name, "__metadata__")) {
             if (read_metadata(s, v, e))
                 return -1;
@@ -332,13 +332,27 @@ void st_read(const struct st_tensor *t, int64_t first, int64_t count, double *to
         } v;
         memcpy(&v, p, size);
         switch (t->dtype) {
-        case DTYPE_F32: to[i] = v.f32; break;
-        case DTYPE_F16: to[i] = from_f16(v.u16); break;
-        case DTYPE_BF16: to[i] = from_bf16(v.u16); break;
-        case DTYPE_F64: to[i] = v.f64; break;
-        case DTYPE_I64: to[i] = (double)v.i64; break;
-        case DTYPE_I32: to[i] = v.i32; break;
-        default: to[i] = v.u8; break;
+        case DTYPE_F32:
+            to[i] = v.f32;
+            break;
+        case DTYPE_F16:
+            to[i] = from_f16(v.u16);
+            break;
+        case DTYPE_BF16:
+            to[i] = from_bf16(v.u16);
+            break;
+        case DTYPE_F64:
+            to[i] = v.f64;
+            break;
+        case DTYPE_I64:
+            to[i] = (double)v.i64;
+            break;
+        case DTYPE_I32:
+            to[i] = v.i32;
+            break;
+        default:
+            to[i] = v.u8;
+            break;
         }
     }
 }
@@ -367,8 +381,8 @@ static char *header_text(const struct st_entry *entry, int entries, json_t *meta
         for (int d = 0; d < entry[i].dims; d++)
             json_array_append_new(shape, json_integer(entry[i].shape[d]));
         int64_t end = at + entry_bytes(&entry[i]);
-        json_t *v = json_pack("{s:s, s:o, s:[I, I]}", "dtype", dtypes[entry[i].dtype].name, "shape", shape, "data_offsets",
-                              (json_int_t)at, (json_int_t)end);
+        json_t *v = json_pack("{s:s, s:o, s:[I, I]}", "dtype", dtypes[entry[i].dtype].name, "shape", shape,
+                              "data_offsets", (json_int_t)at, (json_int_t)end);
         if (!v || json_object_get(header, entry[i].name) || json_object_set_new(header, entry[i].name, v))
             die("tensor '%s' cannot be described, or is named twice", entry[i].name);
         at = end;
