@@ -1,5 +1,5 @@
-/* The fast table: fp32 on the processor's vectors and threads. Only the table stands here; the rows are in cpu/, one file a
- * kind. What they compute is said in backend.h, and shown plainly in backend_ref.c. */
+/* The fast table: fp32 on the processor's vectors and threads. Only the table stands here; the rows are in cpu/, one
+ * file a kind. What they compute is said in backend.h, and shown plainly in backend_ref.c. */
 #include "cpu/cpu.h"
 
 /* Bytes for all threads. Head and sampling: N is the vocabulary. */

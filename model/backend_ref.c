@@ -1,8 +1,8 @@
 /* The reference table: every row of backend.h as the plainest loops that are right, in double, one thread.
  *
- * Read this to learn what the rows compute; tests compare the other tables with it, and check it by finite differences. It is
- * not fast and is never meant to be. Weights lie plainly as [N][K], a layer of the store as keys [store][G*D] and then values
- * [store][G*D]. A new row of backend.h gets its definition here first.
+ * Read this to learn what the rows compute; tests compare the other tables with it, and check it by finite differences.
+ * It is not fast and is never meant to be. Weights lie plainly as [N][K], a layer of the store as keys [store][G*D] and
+ * then values [store][G*D]. A new row of backend.h gets its definition here first.
  */
 #include <math.h>
 #include <string.h>
@@ -164,7 +164,8 @@ static void ref_norm_forward(struct device *d, Dev out, Dev stat, Dev in, Dev w,
     }
 }
 
-/* With xhat = (x - mean) rstd and g = dout w: din (+)= rstd (g - mean(g) - xhat mean(g xhat)); without mean(g) for RMS. */
+/* With xhat = (x - mean) rstd and g = dout w: din (+)= rstd (g - mean(g) - xhat mean(g xhat)); without mean(g) for RMS.
+ */
 static void ref_norm_backward(struct device *d, Dev din, Dev dw, Dev db, Dev dout, Dev in, Dev w, Dev stat,
                               const struct norm_shape *s, DevInt block, int blocks)
 {
@@ -220,8 +221,8 @@ static void ref_linear_backward_input(struct device *d, Dev din, Dev dout, Dev W
         }
 }
 
-static void ref_linear_backward_weight(struct device *d, Dev dW, Dev db, Dev dout, Dev in, DevInt block, int blocks, int N,
-                                       int K)
+static void ref_linear_backward_weight(struct device *d, Dev dW, Dev db, Dev dout, Dev in, DevInt block, int blocks,
+                                       int N, int K)
 {
     (void)d;
     for (int b = 0; b < blocks; b++) {
@@ -238,7 +239,8 @@ static void ref_linear_backward_weight(struct device *d, Dev dW, Dev db, Dev dou
 
 /* ---- rotary positions ---- */
 
-static void ref_rotary(struct device *d, Dev x, Dev table, DevInt position, int T, int heads, int D, int stride, int direction)
+static void ref_rotary(struct device *d, Dev x, Dev table, DevInt position, int T, int heads, int D, int stride,
+                       int direction)
 {
     (void)d;
     for (int t = 0; t < T; t++)
@@ -295,8 +297,8 @@ static void ref_store(struct device *d, Dev kv, Dev qkv, const struct rows *r, c
 }
 
 /* One query over positions 0 .. last: out = sum_j exp(s_j - max) v_j / sum_j exp(s_j - max), s_j = q.k_j scale. */
-static void attend(double *out, double stat[2], const double *q, Dev kv, const struct rows *r, const struct attention_shape *s,
-                   int region, int last, int g)
+static void attend(double *out, double stat[2], const double *q, Dev kv, const struct rows *r,
+                   const struct attention_shape *s, int region, int last, int g)
 {
     double max = -INFINITY, sum = 0;
     for (int j = 0; j <= last; j++)
@@ -342,8 +344,8 @@ static size_t row_of(const struct rows *r, int token)
     return 0;
 }
 
-/* With p_j the probabilities and dp_j = dout.v_j: ds_j = p_j (dp_j - dout.out) scale; dq = sum ds_j k_j, dk_j += ds_j q,
- * dv_j += p_j dout. */
+/* With p_j the probabilities and dp_j = dout.v_j: ds_j = p_j (dp_j - dout.out) scale; dq = sum ds_j k_j, dk_j += ds_j
+ * q, dv_j += p_j dout. */
 static void attend_backward(Dev dqkv, const double *dout, const double *out, const double *stat, Dev qkv, Dev kv,
                             const struct rows *r, const struct attention_shape *s, const struct run *run, int t, int h)
 {
@@ -373,8 +375,8 @@ static void ref_attention_backward(struct device *d, Dev dqkv, Dev dout, Dev out
         for (int t = 0; t < run->len; t++)
             for (int h = 0; h < s->H; h++) {
                 size_t head = (size_t)(run->row + t) * s->H + h;
-                attend_backward(dqkv, reals(dout) + head * s->D, reals(out) + head * s->D, reals(stat) + 2 * head, qkv, kv, r, s,
-                                run, t, h);
+                attend_backward(dqkv, reals(dout) + head * s->D, reals(out) + head * s->D, reals(stat) + 2 * head, qkv,
+                                kv, r, s, run, t, h);
             }
 }
 
@@ -507,7 +509,8 @@ static void ref_logp_forward(struct device *d, Dev logp, Dev entropy, Dev logits
     }
 }
 
-static void ref_logp_backward(struct device *d, Dev dlogits, Dev logits, const struct entries *e, Dev glogp, Dev gentropy, int V)
+static void ref_logp_backward(struct device *d, Dev dlogits, Dev logits, const struct entries *e, Dev glogp,
+                              Dev gentropy, int V)
 {
     (void)d;
     for (int r = 0; r < e->count; r++) {
@@ -578,8 +581,8 @@ static int draw(const double *logits, struct kept k, double temperature, double 
     return last;
 }
 
-static void ref_sample(struct device *d, DevInt token, Dev logp, Dev entropy, DevInt support, DevInt supports, Dev logits,
-                       DevInt bits, int R, int V, const struct sampling *s)
+static void ref_sample(struct device *d, DevInt token, Dev logp, Dev entropy, DevInt support, DevInt supports,
+                       Dev logits, DevInt bits, int R, int V, const struct sampling *s)
 {
     (void)d;
     int greedy = s->temperature <= 0, truncate = !greedy && (s->top_k > 0 || s->top_p < 1 || s->min_p > 0);

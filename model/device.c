@@ -43,8 +43,10 @@ int device_open(struct device *d, const struct ops *ops, int threads, struct err
     *d = (struct device){0};
     const char *missing = missing_instructions();
     if (missing)
-        return fail(e, "this build uses %s instructions, which this processor does not have; "
-                       "build again on this machine (make clean, then make)", missing);
+        return fail(e,
+                    "this build uses %s instructions, which this processor does not have; "
+                    "build again on this machine (make clean, then make)",
+                    missing);
     long processors = sysconf(_SC_NPROCESSORS_ONLN);
     d->ops = ops;
     d->world = 1;

@@ -1,5 +1,5 @@
-/* Tools of test_ops.c and test_ops_exact.c: the reference and the CPU table with 1, 2 and 3 threads side by side, tensors
- * between guard words, and a harness that runs one piece of code on all of them and compares. */
+/* Tools of test_ops.c and test_ops_exact.c: the reference and the CPU table with 1, 2 and 3 threads side by side,
+ * tensors between guard words, and a harness that runs one piece of code on all of them and compares. */
 #ifndef OPS_TOOLS_H
 #define OPS_TOOLS_H
 #include <stdarg.h>
@@ -33,9 +33,9 @@ struct suite {
     unsigned char called[2][ROWS_MAX];
 };
 
-#define ROW_PLACE(row) ((offsetof(struct ops, row) - offsetof(struct ops, alloc)) / sizeof(void (*)(void)))
-#define CALL(c, row, ...) ((c)->called[ROW_PLACE(row)] = 1, (c)->dev.ops->row(&(c)->dev, __VA_ARGS__))
-#define CALL_SYNC(c) ((c)->called[ROW_PLACE(sync)] = 1, (c)->dev.ops->sync(&(c)->dev))
+#define ROW_PLACE(row)         ((offsetof(struct ops, row) - offsetof(struct ops, alloc)) / sizeof(void (*)(void)))
+#define CALL(c, row, ...)      ((c)->called[ROW_PLACE(row)] = 1, (c)->dev.ops->row(&(c)->dev, __VA_ARGS__))
+#define CALL_SYNC(c)           ((c)->called[ROW_PLACE(sync)] = 1, (c)->dev.ops->sync(&(c)->dev))
 #define CALL_PURE(c, row, ...) ((c)->called[ROW_PLACE(row)] = 1, (c)->dev.ops->row(__VA_ARGS__))
 
 static inline int suite_open(void **state)
@@ -188,9 +188,10 @@ static inline void release_all(struct context *c)
 /* Runs rows on one context and leaves what they wrote in out; returns how many numbers. */
 typedef size_t runner(struct context *c, const void *spec, double *out);
 
-/* The three thread counts agree bit for bit; the CPU is within steps x float epsilon of the reference, relative to the larger
- * of the element, magnitude[i] (or, where that is NULL, the root mean square of the output). */
-static inline void compare(struct suite *s, runner *run, const void *spec, size_t most, double steps, const double *magnitude)
+/* The three thread counts agree bit for bit; the CPU is within steps x float epsilon of the reference, relative to the
+ * larger of the element, magnitude[i] (or, where that is NULL, the root mean square of the output). */
+static inline void compare(struct suite *s, runner *run, const void *spec, size_t most, double steps,
+                           const double *magnitude)
 {
     double *out[CONTEXTS];
     size_t n = 0;

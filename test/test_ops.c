@@ -1,5 +1,5 @@
-/* Every row of the CPU table against the reference, over many sizes; the reference's backward rows against finite differences
- * of its forward rows; and a count that no row was left out. Bit-identity and sampling: test_ops_exact.c.
+/* Every row of the CPU table against the reference, over many sizes; the reference's backward rows against finite
+ * differences of its forward rows; and a count that no row was left out. Bit-identity and sampling: test_ops_exact.c.
  *
  * Tolerances are steps x float epsilon. Products use the bound of a chain of K roundings, K x sum |a||b|, halved (each
  * rounding is at most half an epsilon); other rows have a fixed small number of roundings after sums over 16 lanes. */
@@ -63,7 +63,8 @@ static size_t run_pack(struct context *c, const void *spec, double *out)
 
 static void test_pack(void **state)
 {
-    const struct matrix m[] = {{1, 1, 0, 1}, {32, 3, 31, 1}, {33, 7, 30, 3}, {100, 17, 0, 100}, {97, 1, 64, 33}, {5, 0, 1, 2}};
+    const struct matrix m[] = {{1, 1, 0, 1},      {32, 3, 31, 1},  {33, 7, 30, 3},
+                               {100, 17, 0, 100}, {97, 1, 64, 33}, {5, 0, 1, 2}};
     for (unsigned i = 0; i < sizeof m / sizeof *m; i++)
         compare(suite_of(state), run_pack, &m[i], 2000, 0, NULL);
 }
@@ -138,7 +139,8 @@ static size_t run_linear_weight(struct context *c, const void *spec, double *out
     Dev dout = operand(c, (size_t)l->M * l->N, 14, l->absolute), in = operand(c, (size_t)l->M * l->K, 11, l->absolute);
     Dev dW = weight_operand(c, l->N, l->K, 16, l->absolute), none = {NULL};
     Dev db = l->bias ? weight_operand(c, l->N, 1, 17, l->absolute) : none;
-    CALL(c, linear_backward_weight, dW, db, dout, in, ints(c, (int32_t *)block, (size_t)blocks * 2), blocks, l->N, l->K);
+    CALL(c, linear_backward_weight, dW, db, dout, in, ints(c, (int32_t *)block, (size_t)blocks * 2), blocks, l->N,
+         l->K);
     size_t n = weight_read(c, out, dW, l->N, l->K);
     return l->bias ? n + weight_read(c, out + n, db, l->N, 1) : n;
 }
@@ -157,13 +159,13 @@ static void compare_linear(struct suite *s, runner *run, struct linear l, int ch
 
 static void test_linear(void **state)
 {
-    const struct linear l[] = {
-        {0, 5, 5, 1, 0},      {1, 1, 1, 1, 0},      {1, 5, 0, 1, 0},      {3, 0, 7, 0, 0},       {2, 33, 3, 0, 0},
-        {1, 300, 64, 1, 0},   {2, 129, 64, 0, 0},   {3, 131, 65, 1, 0},   {4, 64, 31, 1, 0},     {5, 95, 16, 0, 0},
-        {6, 97, 17, 1, 0},    {7, 20, 64, 0, 0},    {13, 32, 5, 1, 0},    {14, 31, 64, 1, 0},    {15, 96, 64, 0, 0},
-        {29, 101, 53, 1, 0},  {64, 192, 64, 0, 0},  {257, 64, 176, 1, 0}, {300, 352, 64, 0, 0},  {37, 70, 769, 1, 0},
-        {19, 40, 1600, 1, 0}, {70, 45, 1024, 1, 0}, {520, 33, 512, 0, 0}, {33, 800, 40, 1, 0},   {65, 1601, 19, 0, 0},
-        {31, 7, 13, 1, 0},    {700, 20, 64, 1, 0},  {256, 300, 300, 1, 0}};
+    const struct linear l[] = {{0, 5, 5, 1, 0},      {1, 1, 1, 1, 0},      {1, 5, 0, 1, 0},      {3, 0, 7, 0, 0},
+                               {2, 33, 3, 0, 0},     {1, 300, 64, 1, 0},   {2, 129, 64, 0, 0},   {3, 131, 65, 1, 0},
+                               {4, 64, 31, 1, 0},    {5, 95, 16, 0, 0},    {6, 97, 17, 1, 0},    {7, 20, 64, 0, 0},
+                               {13, 32, 5, 1, 0},    {14, 31, 64, 1, 0},   {15, 96, 64, 0, 0},   {29, 101, 53, 1, 0},
+                               {64, 192, 64, 0, 0},  {257, 64, 176, 1, 0}, {300, 352, 64, 0, 0}, {37, 70, 769, 1, 0},
+                               {19, 40, 1600, 1, 0}, {70, 45, 1024, 1, 0}, {520, 33, 512, 0, 0}, {33, 800, 40, 1, 0},
+                               {65, 1601, 19, 0, 0}, {31, 7, 13, 1, 0},    {700, 20, 64, 1, 0},  {256, 300, 300, 1, 0}};
     for (unsigned i = 0; i < sizeof l / sizeof *l; i++) {
         compare_linear(suite_of(state), run_linear, l[i], l[i].K + 1);
         compare_linear(suite_of(state), run_linear_input, l[i], l[i].N);
@@ -302,7 +304,8 @@ static size_t run_gather(struct context *c, const void *spec, double *out)
 
 static void test_rows_of_tokens(void **state)
 {
-    const struct shape3 s[] = {{1, 1, 1}, {7, 3, 2}, {40, 20, 64}, {300, 33, 17}, {999, 70, 128}, {0, 1, 8}, {13, 5, 6}};
+    const struct shape3 s[] = {{1, 1, 1},      {7, 3, 2}, {40, 20, 64}, {300, 33, 17},
+                               {999, 70, 128}, {0, 1, 8}, {13, 5, 6}};
     for (unsigned i = 0; i < sizeof s / sizeof *s; i++) {
         struct shape3 rotary = {s[i].T, s[i].N % 9, s[i].C / 2 * 2}, gather = {s[i].T ? s[i].T : 1, s[i].N * 3, s[i].C};
         compare(suite_of(state), run_embed, &s[i], 400000, 60, NULL);
@@ -326,7 +329,8 @@ static size_t run_activations(struct context *c, const void *spec, double *out)
 {
     const struct shape3 *s = spec; /* rows, -, width */
     size_t n = (size_t)s->T * s->C, at = 0;
-    Dev x = activation_input(c, 2 * n), y = tensor(c, n), dy = tensor_random(c, n, 62), dx = tensor(c, n), wide = tensor(c, 2 * n);
+    Dev x = activation_input(c, 2 * n), y = tensor(c, n), dy = tensor_random(c, n, 62), dx = tensor(c, n),
+        wide = tensor(c, 2 * n);
     CALL(c, gelu_forward, y, x, n);
     CALL(c, gelu_backward, dx, dy, x, n);
     at += tensor_read(c, out, y, n);
@@ -362,7 +366,8 @@ static size_t run_attention(struct context *c, const void *spec, double *out)
     reserve(c, SCRATCH_ATTENTION, (struct scratch_shape){.rows = t.rows, .attention = s, .longest = tree_longest(&t)});
     struct rows r = tree_rows(c, &t);
     size_t width = (size_t)(a->H + 2 * a->G) * a->D, heads = (size_t)t.rows * a->H, wide = heads * a->D, at = 0;
-    Dev none = {NULL}, qkv = tensor_random(c, (size_t)t.rows * width, 71), kv = tensor(c, CALL_PURE(c, store_reals, &s));
+    Dev none = {NULL}, qkv = tensor_random(c, (size_t)t.rows * width, 71),
+        kv = tensor(c, CALL_PURE(c, store_reals, &s));
     Dev y = tensor(c, wide), stat = tensor(c, heads * 2);
     CALL(c, store, kv, qkv, &r, &s);
     CALL(c, attention_forward, y, none, qkv, kv, &r, &s);
@@ -376,9 +381,10 @@ static size_t run_attention(struct context *c, const void *spec, double *out)
 
 static void test_attention(void **state)
 {
-    const struct attention a[] = {{1, 1, 1, 3, 0, 1},    {2, 2, 3, 20, 0, 2},   {4, 4, 16, 40, 0, 3},  {4, 4, 16, 40, 7, 3},
-                                  {6, 2, 8, 33, 5, 4},   {4, 1, 32, 20, 0, 5},  {3, 3, 64, 60, 0, 6},  {8, 2, 80, 30, 11, 7},
-                                  {2, 1, 128, 90, 0, 8}, {3, 1, 12, 4, 1, 9},   {1, 1, 48, 150, 0, 10}};
+    const struct attention a[] = {{1, 1, 1, 3, 0, 1},   {2, 2, 3, 20, 0, 2},   {4, 4, 16, 40, 0, 3},
+                                  {4, 4, 16, 40, 7, 3}, {6, 2, 8, 33, 5, 4},   {4, 1, 32, 20, 0, 5},
+                                  {3, 3, 64, 60, 0, 6}, {8, 2, 80, 30, 11, 7}, {2, 1, 128, 90, 0, 8},
+                                  {3, 1, 12, 4, 1, 9},  {1, 1, 48, 150, 0, 10}};
     for (unsigned i = 0; i < sizeof a / sizeof *a; i++)
         compare(suite_of(state), run_attention, &a[i], 3000000, 60, NULL);
 }
@@ -402,7 +408,8 @@ static struct entries head_entries(struct context *c, const struct head *h)
             count[r]--;
         for (int i = 0; i < count[r]; i++) /* distinct ids, not in order */
             kept[(size_t)r * h->support + i] = (count[r] - 1 - i) * step;
-        target[r] = count[r] && r % 4 ? kept[(size_t)r * h->support + below(83, (uint64_t)r, count[r])] : below(84, (uint64_t)r, h->V);
+        target[r] = count[r] && r % 4 ? kept[(size_t)r * h->support + below(83, (uint64_t)r, count[r])]
+                                      : below(84, (uint64_t)r, h->V);
         temperature[r] = r % 3 ? 1.0 : 0.75;
     }
     struct entries e = {.count = h->R, .max_support = h->support};
@@ -501,9 +508,10 @@ static size_t run_sample(struct context *c, const void *spec, double *out)
 
 static void test_sample(void **state)
 {
-    static const struct sampling how[] = {{1, 0, 1, 0, 0},       {0, 0, 1, 0, 0},       {0.7f, 0, 1, 0, 0},   {1, 5, 1, 0, 64},
-                                          {0.9f, 0, 0.8f, 0, 8}, {1, 0, 1, 0.2f, 64},   {1, 7, 0.5f, 0, 64},  {1, 3, 0.9f, 0.05f, 2},
-                                          {0, 5, 0.5f, 0, 64},   {2, 1000, 1, 0, 1000}, {0.3f, 40, 0.95f, 0.01f, 5}};
+    static const struct sampling how[] = {
+        {1, 0, 1, 0, 0},       {0, 0, 1, 0, 0},       {0.7f, 0, 1, 0, 0},         {1, 5, 1, 0, 64},
+        {0.9f, 0, 0.8f, 0, 8}, {1, 0, 1, 0.2f, 64},   {1, 7, 0.5f, 0, 64},        {1, 3, 0.9f, 0.05f, 2},
+        {0, 5, 0.5f, 0, 64},   {2, 1000, 1, 0, 1000}, {0.3f, 40, 0.95f, 0.01f, 5}};
     static const int sizes[][2] = {{0, 4}, {3, 1}, {20, 2}, {200, 20}, {100, 97}, {30, 1003}};
     for (unsigned i = 0; i < sizeof sizes / sizeof *sizes; i++)
         for (unsigned k = 0; k < sizeof how / sizeof *how; k++) {
@@ -544,7 +552,8 @@ static void test_adamw_padding(void **state)
     struct context *c = &suite_of(state)->c[CPU1];
     const struct adamw a = {0.01f, 0.9f, 0.95f, 1e-8f, 0.1f, 1 - 0.9f, 1 - 0.95f, 0.5f};
     double out[40 * 3];
-    Dev w = weight_random(c, 40, 3, 1), g = weight_random(c, 40, 3, 2), m = weight_random(c, 40, 3, 3), v = weight_random(c, 40, 3, 3);
+    Dev w = weight_random(c, 40, 3, 1), g = weight_random(c, 40, 3, 2), m = weight_random(c, 40, 3, 3),
+        v = weight_random(c, 40, 3, 3);
     CALL(c, adamw, v, v, v, v, 0, &a);
     CALL(c, adamw, w, g, m, v, CALL_PURE(c, weight_reals, 40, 3), &a);
     double *all = calloc(64 * 3, sizeof *all);
@@ -567,7 +576,8 @@ static void test_all_rows(void **state)
     for (size_t i = 0; i < rows; i++)
         for (int table = 0; table < 2; table++) {
             void (*row)(void);
-            memcpy(&row, (const char *)(table ? &cpu_ops : &ref_ops) + offsetof(struct ops, alloc) + i * sizeof row, sizeof row);
+            memcpy(&row, (const char *)(table ? &cpu_ops : &ref_ops) + offsetof(struct ops, alloc) + i * sizeof row,
+                   sizeof row);
             if (!row || !s->called[table][i])
                 fail_msg("row %zu (of %zu, counted from alloc) of the %s table was %s", i, rows, table ? "cpu" : "ref",
                          row ? "never called" : "missing");
@@ -577,10 +587,10 @@ static void test_all_rows(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_memory),    cmocka_unit_test(test_pack),      cmocka_unit_test(test_linear),
+        cmocka_unit_test(test_memory),    cmocka_unit_test(test_pack),           cmocka_unit_test(test_linear),
         cmocka_unit_test(test_norm),      cmocka_unit_test(test_rows_of_tokens), cmocka_unit_test(test_activations),
-        cmocka_unit_test(test_attention), cmocka_unit_test(test_logp),      cmocka_unit_test(test_sample),
-        cmocka_unit_test(test_optimiser), cmocka_unit_test(test_adamw_padding), cmocka_unit_test(test_all_rows),
+        cmocka_unit_test(test_attention), cmocka_unit_test(test_logp),           cmocka_unit_test(test_sample),
+        cmocka_unit_test(test_optimiser), cmocka_unit_test(test_adamw_padding),  cmocka_unit_test(test_all_rows),
     };
     return cmocka_run_group_tests_name("operations", tests, suite_open, suite_close);
 }

@@ -59,7 +59,8 @@ static double linear_loss(void *p)
 static void test_linear(void **state)
 {
     struct suite *s = *state;
-    struct linear_case c = {&s->c[REF].dev, fresh(M * K, 1), fresh(N * K, 2), fresh(N, 3), fresh(M * N, 0), fresh(M * N, 4)};
+    struct linear_case c = {&s->c[REF].dev, fresh(M * K, 1), fresh(N * K, 2),
+                            fresh(N, 3),    fresh(M * N, 0), fresh(M * N, 4)};
     double *din = fresh(M * K, 9), *dW = fresh(N * K, 0), *db = fresh(N, 0);
     struct span block[] = {{0, 2}, {2, 0}, {2, 3}};
     ref_ops.linear_backward_input(c.d, at(din), at(c.weight), at(c.W), M, N, K);
@@ -67,10 +68,13 @@ static void test_linear(void **state)
     check_gradient(linear_loss, &c, c.in, din, M * K, "din");
     check_gradient(linear_loss, &c, c.W, dW, N * K, "dW");
     check_gradient(linear_loss, &c, c.b, db, N, "db");
-    ref_ops.linear_backward_weight(c.d, at(dW), (Dev){NULL}, at(c.weight), at(c.in), (DevInt){(int32_t *)block}, 1, N, K);
+    ref_ops.linear_backward_weight(c.d, at(dW), (Dev){NULL}, at(c.weight), at(c.in), (DevInt){(int32_t *)block}, 1, N,
+                                   K);
     double *twice = fresh(N * K, 0); /* gradients of parameters add */
-    ref_ops.linear_backward_weight(c.d, at(twice), (Dev){NULL}, at(c.weight), at(c.in), (DevInt){(int32_t *)block}, 1, N, K);
-    ref_ops.linear_backward_weight(c.d, at(twice), (Dev){NULL}, at(c.weight), at(c.in), (DevInt){(int32_t *)block}, 3, N, K);
+    ref_ops.linear_backward_weight(c.d, at(twice), (Dev){NULL}, at(c.weight), at(c.in), (DevInt){(int32_t *)block}, 1,
+                                   N, K);
+    ref_ops.linear_backward_weight(c.d, at(twice), (Dev){NULL}, at(c.weight), at(c.in), (DevInt){(int32_t *)block}, 3,
+                                   N, K);
     for (int i = 0; i < N * K; i++)
         assert_true(fabs(twice[i] - dW[i]) < 1e-12);
     double *all[] = {c.in, c.W, c.b, c.out, c.weight, din, dW, db, twice};
@@ -100,18 +104,21 @@ static void test_norm(void **state)
     for (int kind = NORM_LAYER; kind <= NORM_RMS; kind++) {
         struct norm_shape shape = {(enum norm_kind)kind, 4, 2, 5, 13, 11, 0.01f, 0};
         size_t ins = 4 * 13, outs = 4 * 11;
-        struct norm_case c = {&s->c[REF].dev, shape, fresh(ins, 1), fresh(5, 2), fresh(5, 3), fresh(outs, 0), fresh(16, 0), fresh(outs, 4), outs};
+        struct norm_case c = {&s->c[REF].dev, shape,        fresh(ins, 1),  fresh(5, 2), fresh(5, 3),
+                              fresh(outs, 0), fresh(16, 0), fresh(outs, 4), outs};
         double *din = fresh(ins, 0), *dw = fresh(5, 0), *db = fresh(5, 0);
         struct span block[] = {{0, 1}, {1, 3}};
         ref_ops.norm_forward(c.d, at(c.out), at(c.stat), at(c.in), at(c.w), at(c.b), &shape);
-        ref_ops.norm_backward(c.d, at(din), at(dw), at(db), at(c.weight), at(c.in), at(c.w), at(c.stat), &shape, (DevInt){(int32_t *)block}, 2);
+        ref_ops.norm_backward(c.d, at(din), at(dw), at(db), at(c.weight), at(c.in), at(c.w), at(c.stat), &shape,
+                              (DevInt){(int32_t *)block}, 2);
         check_gradient(norm_loss, &c, c.in, din, ins, "din");
         check_gradient(norm_loss, &c, c.w, dw, 5, "dw");
         check_gradient(norm_loss, &c, c.b, db, 5, "db");
         double *other = fresh(ins, 7); /* adds to what is there, or overwrites it */
         for (int over = 0; over < 2; over++) {
             shape.overwrite = over;
-            ref_ops.norm_backward(c.d, at(other), at(dw), at(db), at(c.weight), at(c.in), at(c.w), at(c.stat), &shape, (DevInt){(int32_t *)block}, 2);
+            ref_ops.norm_backward(c.d, at(other), at(dw), at(db), at(c.weight), at(c.in), at(c.w), at(c.stat), &shape,
+                                  (DevInt){(int32_t *)block}, 2);
             assert_true(fabs(other[0] - din[0] - (over ? 0 : value(7, 0))) < 1e-12);
         }
         double *all[] = {c.in, c.w, c.b, c.out, c.stat, c.weight, din, dw, db, other};
@@ -140,8 +147,9 @@ static void test_embed(void **state)
 {
     struct suite *s = *state;
     int32_t id[TOKENS] = {0, 2, 2, 1, 0, 2}, position[TOKENS] = {0, 1, 2, 3, 0, 1};
-    struct embed_case c = {&s->c[REF].dev, {.count = TOKENS, .id = {id}, .position = {position}}, fresh(WORDS * K, 1),
-                           fresh(PLACES * K, 2), fresh(TOKENS * K, 0), fresh(TOKENS * K, 3)};
+    struct embed_case c = {&s->c[REF].dev,       {.count = TOKENS, .id = {id}, .position = {position}},
+                           fresh(WORDS * K, 1),  fresh(PLACES * K, 2),
+                           fresh(TOKENS * K, 0), fresh(TOKENS * K, 3)};
     double *dwte = fresh(WORDS * K, 0), *dwpe = fresh(PLACES * K, 0);
     ref_ops.embed_backward(c.d, at(dwte), at(dwpe), at(c.weight), &c.rows, WORDS, K);
     check_gradient(embed_loss, &c, c.wte, dwte, WORDS * K, "dwte");
@@ -170,7 +178,11 @@ static void test_rotary(void **state)
 {
     struct suite *s = *state;
     int32_t position[TOKENS] = {0, 1, 2, 3, 1, 2};
-    struct rotary_case c = {&s->c[REF].dev, {position}, fresh(PLACES * SIZE, 1), fresh(TOKENS * STRIDE, 2), fresh(TOKENS * STRIDE, 0),
+    struct rotary_case c = {&s->c[REF].dev,
+                            {position},
+                            fresh(PLACES * SIZE, 1),
+                            fresh(TOKENS * STRIDE, 2),
+                            fresh(TOKENS * STRIDE, 0),
                             fresh(TOKENS * STRIDE, 3)};
     double *g = fresh(TOKENS * STRIDE, 3);
     ref_ops.rotary(c.d, at(g), at(c.table), c.position, TOKENS, HEADS, SIZE, STRIDE, -1);
@@ -213,7 +225,8 @@ static void test_attention(void **state)
         c.weight = fresh(heads * 3, 2);
         attention_loss(&c);
         double *g = fresh((size_t)t.rows * width, 9);
-        ref_ops.attention_backward(c.d, at(g), at(c.weight), at(c.out), at(c.stat), at(c.qkv), at(c.kv), &c.rows, &c.shape);
+        ref_ops.attention_backward(c.d, at(g), at(c.weight), at(c.out), at(c.stat), at(c.qkv), at(c.kv), &c.rows,
+                                   &c.shape);
         check_gradient(attention_loss, &c, c.qkv, g, (size_t)t.rows * width, "dqkv");
         double *all[] = {c.qkv, c.kv, c.out, c.stat, c.weight, g};
         for (unsigned i = 0; i < sizeof all / sizeof *all; i++)
@@ -295,11 +308,16 @@ static double logp_loss(void *p)
 static void test_logp(void **state)
 {
     struct suite *s = *state;
-    int32_t target[ENTRIES] = {1, 4, 2, 0}, support[ENTRIES * 3] = {1, 3, 4, 4, 0, 0, 0, 1, 2}, supports[ENTRIES] = {3, 2, 0, 1};
+    int32_t target[ENTRIES] = {1, 4, 2, 0}, support[ENTRIES * 3] = {1, 3, 4, 4, 0, 0, 0, 1, 2},
+            supports[ENTRIES] = {3, 2, 0, 1};
     double temperature[ENTRIES] = {1, 0.5, 2, 1};
     for (int truncated = 0; truncated < 2; truncated++) {
-        struct logp_case c = {&s->c[REF].dev, {ENTRIES, {target}, {temperature}, {NULL}, {NULL}, 3}, fresh(ENTRIES * VOCABULARY, 1),
-                              fresh(2 * ENTRIES, 0), fresh(ENTRIES, 2), fresh(ENTRIES, 3)};
+        struct logp_case c = {&s->c[REF].dev,
+                              {ENTRIES, {target}, {temperature}, {NULL}, {NULL}, 3},
+                              fresh(ENTRIES * VOCABULARY, 1),
+                              fresh(2 * ENTRIES, 0),
+                              fresh(ENTRIES, 2),
+                              fresh(ENTRIES, 3)};
         double *g = fresh(ENTRIES * VOCABULARY, 9);
         if (truncated) {
             c.e.support.p = support;
@@ -317,9 +335,9 @@ static void test_logp(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_linear),    cmocka_unit_test(test_norm),        cmocka_unit_test(test_embed),
-        cmocka_unit_test(test_rotary),    cmocka_unit_test(test_attention),   cmocka_unit_test(test_activations),
-        cmocka_unit_test(test_scatter),   cmocka_unit_test(test_logp),
+        cmocka_unit_test(test_linear),  cmocka_unit_test(test_norm),      cmocka_unit_test(test_embed),
+        cmocka_unit_test(test_rotary),  cmocka_unit_test(test_attention), cmocka_unit_test(test_activations),
+        cmocka_unit_test(test_scatter), cmocka_unit_test(test_logp),
     };
     return cmocka_run_group_tests_name("gradients of the reference", tests, suite_open, suite_close);
 }

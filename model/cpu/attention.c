@@ -1,8 +1,9 @@
 /* Attention forward over chains of regions, and the store of keys and values.
  *
- * A tile of queries computes all its scores first (lanes are keys), then the exact maximum, the exponentials and their sum
- * in 16 lanes by absolute position, then the values (lanes are parts of the head, one chain over positions). Keys that a row
- * does not see have weight exactly 0, which leaves a chain as it is; so a row's numbers depend on nothing but its own keys.
+ * A tile of queries computes all its scores first (lanes are keys), then the exact maximum, the exponentials and their
+ * sum in 16 lanes by absolute position, then the values (lanes are parts of the head, one chain over positions). Keys
+ * that a row does not see have weight exactly 0, which leaves a chain as it is; so a row's numbers depend on nothing
+ * but its own keys.
  */
 #include "chain.h"
 
@@ -34,12 +35,13 @@ void cpu_store(struct device *d, Dev kv, Dev qkv, const struct rows *r, const st
     for (int i = 0; i < r->runs; i++)
         for (int t = 0; t < run[i].len; t++) {
             const struct region *to = &region[run[i].region];
-            store_token(reals(kv), reals(qkv) + (size_t)(run[i].row + t) * width, s, to->base + run[i].pos + t - to->pos);
+            store_token(reals(kv), reals(qkv) + (size_t)(run[i].row + t) * width, s,
+                        to->base + run[i].pos + t - to->pos);
         }
 }
 
-void chain_scores(float *score, size_t stride, const float *a, int rows, const float *panels, const struct piece *p, int pieces,
-                  int D)
+void chain_scores(float *score, size_t stride, const float *a, int rows, const float *panels, const struct piece *p,
+                  int pieces, int D)
 {
     ptrdiff_t block = (ptrdiff_t)GROUP * D; /* 16 keys */
     struct tile shape = {D, 1, GROUP, LANES, TILE_COLUMNS, (ptrdiff_t)stride};
@@ -127,8 +129,8 @@ struct forward {
     float *out, *stat;
 };
 
-static void forward_tile(const struct forward *f, const struct run *run, int g, int first, int rows, const struct piece *p,
-                         int pieces, const struct workspace *w)
+static void forward_tile(const struct forward *f, const struct run *run, int g, int first, int rows,
+                         const struct piece *p, int pieces, const struct workspace *w)
 {
     const struct attention_shape *s = f->s;
     int width = value_width(s), D = s->D, keys = run_pair(run, s, g, first + rows - 1).visible;
@@ -159,8 +161,8 @@ static void forward_tile(const struct forward *f, const struct run *run, int g, 
     }
 }
 
-static void forward_run(const struct device *d, const struct forward *f, const struct region *region, const struct run *run,
-                        int g)
+static void forward_run(const struct device *d, const struct forward *f, const struct region *region,
+                        const struct run *run, int g)
 {
     int pairs = run->len * (f->s->H / f->s->G);
     if (pairs == 0)

@@ -1,13 +1,13 @@
 /* Attention backward: probabilities are computed again from the kept maximum and sum.
  *
- * A work item is one group and one key head, alone responsible for those keys' gradients, so sums have one order: runs in
- * order, tokens in order, the query heads of the key head in order. With P the probabilities, dP = dout V^T and
- * dS = P (dP - dout.out) scale:  dq = dS K, dk = dS^T q, dv = P^T dout.
+ * A work item is one group and one key head, alone responsible for those keys' gradients, so sums have one order: runs
+ * in order, tokens in order, the query heads of the key head in order. With P the probabilities, dP = dout V^T and dS =
+ * P (dP - dout.out) scale:  dq = dS K, dk = dS^T q, dv = P^T dout.
  */
 #include "chain.h"
 
-/* Scratch shared by all threads, per key head and token of the store: keys with lanes along the head, values with lanes along
- * the tokens (the other way round than in the store), and the two gradients. */
+/* Scratch shared by all threads, per key head and token of the store: keys with lanes along the head, values with lanes
+ * along the tokens (the other way round than in the store), and the two gradients. */
 struct shared {
     float *key, *value, *dkey, *dvalue;
 };
@@ -73,7 +73,8 @@ static void prepare_run(const struct backward *b, const struct region *region, c
     int width = value_width(s);
     for (int t = 0; t < run->len; t++) {
         int token = region->base + run->pos + t - region->pos;
-        const float *k = b->qkv + (size_t)(run->row + t) * qkv_width(s) + (size_t)(s->H + g) * s->D, *v = k + (size_t)s->G * s->D;
+        const float *k = b->qkv + (size_t)(run->row + t) * qkv_width(s) + (size_t)(s->H + g) * s->D,
+                    *v = k + (size_t)s->G * s->D;
         size_t wide = ((size_t)g * s->store + token) * width;
         float *key = b->shared.key + wide, *value = b->shared.value + key_at(s, g, token);
         memset(b->shared.dkey + wide, 0, (size_t)width * sizeof(float));
@@ -104,7 +105,8 @@ static float dot_lanes(const float *a, const float *b, int n)
 }
 
 /* In place: scores to probabilities, dP to dS. Zero behind the keys the row sees. */
-static void row_gradient(float *score, float *dscore, int visible, int keys, float scale, const float *stat, float delta)
+static void row_gradient(float *score, float *dscore, int visible, int keys, float scale, const float *stat,
+                         float delta)
 {
     vec max = vset(stat[0]), inverse = vset(1.0f / stat[1]);
     for (int i = 0; i < visible; i += LANES) {
@@ -118,13 +120,14 @@ static void row_gradient(float *score, float *dscore, int visible, int keys, flo
 }
 
 /* dvectors[key] += sum over the rows of weight[r][key] * rows[r], going on with each key's chain. */
-static void add_outer(float *dvectors, const float *weight, size_t stride, int count, const float *rows, const struct piece *p,
-                      int pieces, int width)
+static void add_outer(float *dvectors, const float *weight, size_t stride, int count, const float *rows,
+                      const struct piece *p, int pieces, int width)
 {
     struct tile shape = {1, (ptrdiff_t)stride, width, LANES, 2 * LANES, width};
     for (int i = 0; i < pieces; i++)
         for (int t = 0; t < tile_count(p[i].len); t++) {
-            int first = tile_first(p[i].len, t), end = t + 1 < tile_count(p[i].len) ? tile_first(p[i].len, t + 1) : p[i].len;
+            int first = tile_first(p[i].len, t),
+                end = t + 1 < tile_count(p[i].len) ? tile_first(p[i].len, t + 1) : p[i].len;
             for (int c = 0; c < width;) {
                 int vectors = width - c >= TILE_COLUMNS ? 2 : 1;
                 tile(&shape, end - first, vectors, weight + p[i].pos + first, rows + c, count,
@@ -134,13 +137,15 @@ static void add_outer(float *dvectors, const float *weight, size_t stride, int c
         }
 }
 
-static void load_tile(const struct backward *b, const struct run *run, int g, int first, int rows, const struct workspace *w)
+static void load_tile(const struct backward *b, const struct run *run, int g, int first, int rows,
+                      const struct workspace *w)
 {
     const struct attention_shape *s = b->s;
     int D = s->D, width = value_width(s);
     for (int r = 0; r < rows; r++) {
         struct pair q = run_pair(run, s, g, first + r);
-        copy_head(w->query + r * D, w->wide_query + r * width, b->qkv + (size_t)q.row * qkv_width(s) + q.head * D, D, width);
+        copy_head(w->query + r * D, w->wide_query + r * width, b->qkv + (size_t)q.row * qkv_width(s) + q.head * D, D,
+                  width);
         copy_head(w->dout + r * D, w->wide_dout + r * width, b->dout + ((size_t)q.row * s->H + q.head) * D, D, width);
     }
 }
@@ -171,8 +176,8 @@ static void backward_tile(const struct backward *b, const struct run *run, int g
     add_outer(b->shared.dvalue + head, w->score, stride, rows, w->wide_dout, w->piece, pieces, width);
 }
 
-static void backward_run(const struct device *d, const struct backward *b, const struct region *region, const struct run *run,
-                         int g)
+static void backward_run(const struct device *d, const struct backward *b, const struct region *region,
+                         const struct run *run, int g)
 {
     int pairs = run->len * (b->s->H / b->s->G);
     if (pairs == 0)
@@ -191,7 +196,8 @@ static void finish_run(const struct backward *b, const struct region *region, co
     for (int t = 0; t < run->len; t++) {
         size_t token = (size_t)(region->base + run->pos + t - region->pos);
         size_t wide = ((size_t)g * s->store + token) * value_width(s);
-        float *dk = b->dqkv + (size_t)(run->row + t) * qkv_width(s) + (size_t)(s->H + g) * s->D, *dv = dk + (size_t)s->G * s->D;
+        float *dk = b->dqkv + (size_t)(run->row + t) * qkv_width(s) + (size_t)(s->H + g) * s->D,
+              *dv = dk + (size_t)s->G * s->D;
         for (int i = 0; i < s->D; i++) { /* + 0: the sign of a zero, as in the forward */
             dk[i] = b->shared.dkey[wide + i] + 0.0f;
             dv[i] = b->shared.dvalue[wide + i] + 0.0f;
@@ -199,7 +205,8 @@ static void finish_run(const struct backward *b, const struct region *region, co
     }
 }
 
-static void backward_group(const struct device *d, const struct backward *b, const struct rows *r, struct span group, int g)
+static void backward_group(const struct device *d, const struct backward *b, const struct rows *r, struct span group,
+                           int g)
 {
     const struct run *run = (const struct run *)r->run.p + group.start;
     const struct region *region = (const struct region *)r->region.p;
@@ -211,8 +218,8 @@ static void backward_group(const struct device *d, const struct backward *b, con
         finish_run(b, &region[run[i].region], &run[i], g);
 }
 
-void cpu_attention_backward(struct device *d, Dev dqkv, Dev dout, Dev out, Dev stat, Dev qkv, Dev kv, const struct rows *r,
-                            const struct attention_shape *s)
+void cpu_attention_backward(struct device *d, Dev dqkv, Dev dout, Dev out, Dev stat, Dev qkv, Dev kv,
+                            const struct rows *r, const struct attention_shape *s)
 {
     struct backward b = {s, reals(dout), reals(out), reals(stat), reals(qkv), reals(kv), reals(dqkv), shared_of(d, s)};
     const struct span *group = (const struct span *)r->group.p;

@@ -1,5 +1,5 @@
-/* From a run to the keys it sees: the pieces of its chain of regions, root first, and tiles of its queries. Shared by the two
- * directions of attention. */
+/* From a run to the keys it sees: the pieces of its chain of regions, root first, and tiles of its queries. Shared by
+ * the two directions of attention. */
 #ifndef CPU_CHAIN_H
 #define CPU_CHAIN_H
 #include "cpu.h"
@@ -10,8 +10,8 @@ struct piece {
     int pos, len, at;
 };
 
-/* One layer of the store: keys [G][store/16][D][16], so that lanes are keys; values [G][store][value_width], so that lanes
- * are parts of the head. */
+/* One layer of the store: keys [G][store/16][D][16], so that lanes are keys; values [G][store][value_width], so that
+ * lanes are parts of the head. */
 static inline int value_width(const struct attention_shape *s)
 {
     return (int)round_up((size_t)s->D, GROUP);
@@ -42,16 +42,17 @@ static inline int chain_pieces(struct piece *p, const struct region *all, int re
     return n;
 }
 
-/* Scores of a tile are kept for all its keys: [rows][stride], stride an odd multiple of 16 so that rows fall into different
- * sets of the cache, and long enough for the overhang of the last 16 keys. */
+/* Scores of a tile are kept for all its keys: [rows][stride], stride an odd multiple of 16 so that rows fall into
+ * different sets of the cache, and long enough for the overhang of the last 16 keys. */
 static inline size_t score_stride(int keys)
 {
     return round_up((size_t)keys + GROUP, GROUP) | GROUP;
 }
 
-/* score[r][position] = sum over the head of a[r] * panel, for all keys of the pieces; panels as the keys of the store. */
-void chain_scores(float *score, size_t stride, const float *a, int rows, const float *panels, const struct piece *p, int pieces,
-                  int D);
+/* score[r][position] = sum over the head of a[r] * panel, for all keys of the pieces; panels as the keys of the store.
+ */
+void chain_scores(float *score, size_t stride, const float *a, int rows, const float *panels, const struct piece *p,
+                  int pieces, int D);
 /* to[r] = sum over positions of weight[r][position] * vectors[position]; vectors [token][width]. */
 void chain_values(float *to, const float *weight, size_t stride, int rows, const float *vectors, const struct piece *p,
                   int pieces, int width);

@@ -53,7 +53,8 @@ static inline float *scratch_slice(const struct device *d, size_t shared, size_t
 {
     size_t each = d->scratch_bytes < shared ? 0 : (d->scratch_bytes - shared) / (size_t)d->threads / 64 * 64;
     if (each < bytes)
-        die("scratch memory: a row needs %zu bytes a thread, %zu are reserved; call device_reserve with the largest shape",
+        die("scratch memory: a row needs %zu bytes a thread, %zu are reserved; call device_reserve with the largest "
+            "shape",
             bytes, each);
     return (float *)((char *)d->scratch + shared + each * (size_t)thread_number());
 }
@@ -77,7 +78,8 @@ size_t cpu_linear_scratch(int rows, int N, int K); /* bytes a thread */
 void cpu_linear_forward(struct device *d, Dev out, Dev in, Dev W, Dev b, int M, int N, int K);
 size_t cpu_linear_backward_scratch(int rows, int N, int K);
 void cpu_linear_backward_input(struct device *d, Dev din, Dev dout, Dev W, int M, int N, int K);
-void cpu_linear_backward_weight(struct device *d, Dev dW, Dev db, Dev dout, Dev in, DevInt block, int blocks, int N, int K);
+void cpu_linear_backward_weight(struct device *d, Dev dW, Dev db, Dev dout, Dev in, DevInt block, int blocks, int N,
+                                int K);
 
 /* norm.c */
 size_t cpu_norm_scratch(int dim); /* bytes, shared by all threads */
@@ -93,13 +95,14 @@ void cpu_attention_forward(struct device *d, Dev out, Dev stat, Dev qkv, Dev kv,
                            const struct attention_shape *s);
 size_t cpu_attention_backward_scratch(const struct attention_shape *s, int longest);
 size_t cpu_attention_backward_shared(const struct attention_shape *s);
-void cpu_attention_backward(struct device *d, Dev dqkv, Dev dout, Dev out, Dev stat, Dev qkv, Dev kv, const struct rows *r,
-                            const struct attention_shape *s);
+void cpu_attention_backward(struct device *d, Dev dqkv, Dev dout, Dev out, Dev stat, Dev qkv, Dev kv,
+                            const struct rows *r, const struct attention_shape *s);
 
 /* elementwise.c */
 void cpu_embed_forward(struct device *d, Dev x, const struct rows *r, Dev wte, Dev wpe, int V, int C);
 void cpu_embed_backward(struct device *d, Dev dwte, Dev dwpe, Dev dx, const struct rows *r, int V, int C);
-void cpu_rotary(struct device *d, Dev x, Dev table, DevInt position, int T, int heads, int D, int stride, int direction);
+void cpu_rotary(struct device *d, Dev x, Dev table, DevInt position, int T, int heads, int D, int stride,
+                int direction);
 void cpu_gelu_forward(struct device *d, Dev out, Dev in, size_t n);
 void cpu_gelu_backward(struct device *d, Dev din, Dev dout, Dev in, size_t n);
 void cpu_swiglu_forward(struct device *d, Dev out, Dev in, int T, int F);
@@ -120,7 +123,8 @@ static inline float head_logp(const struct row_stat *s, float logit, float tempe
     return (logit / temperature - s->max) - s->logsum;
 }
 void cpu_logp_forward(struct device *d, Dev logp, Dev entropy, Dev logits, const struct entries *e, int V);
-void cpu_logp_backward(struct device *d, Dev dlogits, Dev logits, const struct entries *e, Dev glogp, Dev gentropy, int V);
+void cpu_logp_backward(struct device *d, Dev dlogits, Dev logits, const struct entries *e, Dev glogp, Dev gentropy,
+                       int V);
 size_t cpu_head_scratch(int V); /* bytes a thread; also enough for sampling */
 
 /* sample.c */

@@ -1,5 +1,6 @@
 /* Rows that touch every number once: embedding, rotary positions, activations, residual additions, gather and scatter.
- * Plain loops where there is nothing to fuse: the compiler vectorises them, and without contraction that changes no bit. */
+ * Plain loops where there is nothing to fuse: the compiler vectorises them, and without contraction that changes no
+ * bit. */
 #include "cpu.h"
 
 enum { CHUNK = 4096 }; /* reals of one work item */

@@ -1,7 +1,8 @@
-/* Log-probabilities and entropies of rows of logits, and their gradient. The sampler calls the same head_row, so the number
- * recorded with a sampled token is the number computed for it in training.
+/* Log-probabilities and entropies of rows of logits, and their gradient. The sampler calls the same head_row, so the
+ * number recorded with a sampled token is the number computed for it in training.
  *
- * Sums run over the kept ids in their order (all ids: 0 .. V-1; a support: its own order), 16 lanes by index, fixed tree.
+ * Sums run over the kept ids in their order (all ids: 0 .. V-1; a support: its own order), 16 lanes by index, fixed
+ * tree.
  */
 #include "cpu.h"
 
@@ -89,8 +90,8 @@ static void row_gradient(float *g, const float *logits, const int32_t *kept, int
     }
 }
 
-static void entry_backward(float *to, const float *logits, const struct entries *e, int r, float glogp, float gentropy, int V,
-                           float *scratch)
+static void entry_backward(float *to, const float *logits, const struct entries *e, int r, float glogp, float gentropy,
+                           int V, float *scratch)
 {
     float temperature = reals(e->temperature)[r];
     int n, target = e->target.p[r];
@@ -105,7 +106,8 @@ static void entry_backward(float *to, const float *logits, const struct entries 
         to[target] += glogp / temperature;
 }
 
-void cpu_logp_backward(struct device *d, Dev dlogits, Dev logits, const struct entries *e, Dev glogp, Dev gentropy, int V)
+void cpu_logp_backward(struct device *d, Dev dlogits, Dev logits, const struct entries *e, Dev glogp, Dev gentropy,
+                       int V)
 {
 #pragma omp parallel for schedule(static) num_threads(d->threads) if (threads_for(d, 60.0 * e->count * V) > 1)
     for (int r = 0; r < e->count; r++)

@@ -34,8 +34,8 @@ static void edge_tile(const struct product *p, const struct tile *t, int rows, c
         memcpy(c + r * t->cr, buffer + r * TILE_COLUMNS, (size_t)columns * sizeof *c);
 }
 
-/* How many vectors of outputs, from output n on, a tile of so many rows should hold: few rows need more to keep the unit
- * busy. Vectors 2 and 3 lie in the next panel when two fill one, else all must lie in one panel. */
+/* How many vectors of outputs, from output n on, a tile of so many rows should hold: few rows need more to keep the
+ * unit busy. Vectors 2 and 3 lie in the next panel when two fill one, else all must lie in one panel. */
 static int vectors_for(int rows, int n, int n1)
 {
     int vectors = rows <= TILE_ROWS8 ? 8 : rows <= TILE_ROWS4 ? 4 : 2;

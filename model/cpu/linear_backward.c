@@ -159,7 +159,8 @@ static void weight_item(const struct weight_gradient *g, int p0, int p1, int k0,
                 add_bias(g->db + p * PANEL, panel, s.len);
         }
         for (int i = 0; i < tile_count(k1 - k0); i++) {
-            int first = tile_first(k1 - k0, i), end = i + 1 < tile_count(k1 - k0) ? tile_first(k1 - k0, i + 1) : k1 - k0;
+            int first = tile_first(k1 - k0, i),
+                end = i + 1 < tile_count(k1 - k0) ? tile_first(k1 - k0, i + 1) : k1 - k0;
             pack_activations(x, g, s, k0 + first, end - first);
             for (int p = p0; p < p1; p++)
                 for (int part = 0; part < PANEL; part += TILE_COLUMNS)
@@ -175,9 +176,11 @@ size_t cpu_linear_backward_scratch(int rows, int N, int K)
     return round_up(a > b ? a : b, 64);
 }
 
-void cpu_linear_backward_weight(struct device *d, Dev dW, Dev db, Dev dout, Dev in, DevInt block, int blocks, int N, int K)
+void cpu_linear_backward_weight(struct device *d, Dev dW, Dev db, Dev dout, Dev in, DevInt block, int blocks, int N,
+                                int K)
 {
-    struct weight_gradient g = {reals(dout), reals(in), reals(dW), reals(db), (const struct span *)block.p, blocks, N, K};
+    struct weight_gradient g = {reals(dout), reals(in), reals(dW), reals(db), (const struct span *)block.p,
+                                blocks,      N,         K};
     long rows = 0;
     for (int b = 0; b < blocks; b++) {
         rows += g.block[b].len;

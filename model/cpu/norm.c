@@ -8,8 +8,7 @@ static const float *vector_in(const float *x, const struct norm_shape *s, int st
     return x + (size_t)(i / s->heads) * stride + (size_t)(i % s->heads) * s->dim;
 }
 
-/* Walks a vector of n floats in vectors of LANES; `part` is the lane group of the fixed sum. */
-#define EACH_VECTOR(i, n) for (int i = 0; i < (n); i += LANES)
+/* Vectors are walked LANES at a time; which lanes of the fixed sum a place belongs to. */
 #define PART(i) ((i) / LANES % PARTS)
 
 static void vector_stat(const float *x, const struct norm_shape *s, float *mean, float *rstd)
@@ -19,13 +18,13 @@ static void vector_stat(const float *x, const struct norm_shape *s, float *mean,
     if (s->kind == NORM_LAYER) {
         for (int p = 0; p < PARTS; p++)
             sum[p] = vset(0.0f);
-        EACH_VECTOR(i, s->dim)
+        for (int i = 0; i < s->dim; i += LANES)
             sum[PART(i)] = sum[PART(i)] + vload_n(x + i, s->dim - i, 0);
         *mean = tree_sum(sum) / (float)s->dim;
     }
     for (int p = 0; p < PARTS; p++)
         sum[p] = vset(0.0f);
-    EACH_VECTOR(i, s->dim) {
+    for (int i = 0; i < s->dim; i += LANES) {
         vec y = vload_n(x + i, s->dim - i, *mean) - vset(*mean);
         sum[PART(i)] = vfma(y, y, sum[PART(i)]);
     }
@@ -44,7 +43,7 @@ void cpu_norm_forward(struct device *d, Dev out, Dev stat, Dev in, Dev w, Dev b,
             reals(stat)[2 * v] = mean;
             reals(stat)[2 * v + 1] = rstd;
         }
-        EACH_VECTOR(i, s->dim) {
+        for (int i = 0; i < s->dim; i += LANES) {
             int left = s->dim - i;
             vec z = (vload_n(x + i, left, 0) - vset(mean)) * vset(rstd) * vload_n(weight + i, left, 0);
             vstore_n(y + i, bias ? z + vload_n(bias + i, left, 0) : z, left);
@@ -52,7 +51,8 @@ void cpu_norm_forward(struct device *d, Dev out, Dev stat, Dev in, Dev w, Dev b,
     }
 }
 
-/* din += (overwrite: =) rstd (g - mean(g) - xhat mean(g xhat)), g = dout w, xhat = (x - mean) rstd; RMS has no mean(g). */
+/* din += (overwrite: =) rstd (g - mean(g) - xhat mean(g xhat)), g = dout w, xhat = (x - mean) rstd; RMS has no
+ * mean(g). */
 static void vector_backward(float *dx, const float *dy, const float *x, const float *w, const float *stat,
                             const struct norm_shape *s)
 {
@@ -60,14 +60,14 @@ static void vector_backward(float *dx, const float *dy, const float *x, const fl
     vec mean = vset(stat[0]), rstd = vset(stat[1]), sum[PARTS], dot[PARTS];
     for (int p = 0; p < PARTS; p++)
         sum[p] = dot[p] = vset(0.0f);
-    EACH_VECTOR(i, n) {
+    for (int i = 0; i < n; i += LANES) {
         vec g = vload_n(dy + i, n - i, 0) * vload_n(w + i, n - i, 0);
         vec hat = (vload_n(x + i, n - i, 0) - mean) * rstd;
         sum[PART(i)] = sum[PART(i)] + g;
         dot[PART(i)] = vfma(g, hat, dot[PART(i)]);
     }
     vec along = vset(tree_sum(dot) / (float)n), level = vset(s->kind == NORM_LAYER ? tree_sum(sum) / (float)n : 0.0f);
-    EACH_VECTOR(i, n) {
+    for (int i = 0; i < n; i += LANES) {
         vec g = vload_n(dy + i, n - i, 0) * vload_n(w + i, n - i, 0);
         vec hat = (vload_n(x + i, n - i, 0) - mean) * rstd;
         vec y = vfma(-hat, along, g - level);
@@ -77,10 +77,10 @@ static void vector_backward(float *dx, const float *dy, const float *x, const fl
 }
 
 /* One block's sums of dout xhat and dout, each a chain from zero; into part[2][dim]. */
-static void block_weights(float *part, const float *dout, const float *in, const float *stat, const struct norm_shape *s,
-                          struct span block)
+static void block_weights(float *part, const float *dout, const float *in, const float *stat,
+                          const struct norm_shape *s, struct span block)
 {
-    EACH_VECTOR(i, s->dim) {
+    for (int i = 0; i < s->dim; i += LANES) {
         int left = s->dim - i;
         vec dw = vset(0.0f), db = vset(0.0f);
         for (long v = (long)block.start * s->heads; v < (long)(block.start + block.len) * s->heads; v++) {
@@ -99,11 +99,13 @@ size_t cpu_norm_scratch(int dim)
     return round_up((size_t)WAVE * 2 * (size_t)dim * sizeof(float), 64);
 }
 
-static void weights_backward(struct device *d, float *dw, float *db, const float *dout, const float *in, const float *stat,
-                             const struct norm_shape *s, const struct span *block, int blocks, int threads)
+static void weights_backward(struct device *d, float *dw, float *db, const float *dout, const float *in,
+                             const float *stat, const struct norm_shape *s, const struct span *block, int blocks,
+                             int threads)
 {
     if (d->scratch_bytes < cpu_norm_scratch(s->dim))
-        die("scratch memory: norm_backward needs %zu bytes, %zu are reserved", cpu_norm_scratch(s->dim), d->scratch_bytes);
+        die("scratch memory: norm_backward needs %zu bytes, %zu are reserved", cpu_norm_scratch(s->dim),
+            d->scratch_bytes);
     float *part = d->scratch;
     for (int first = 0; first < blocks; first += WAVE) {
         int here = (int)least(WAVE, blocks - first);
@@ -124,8 +126,8 @@ void cpu_norm_backward(struct device *d, Dev din, Dev dw, Dev db, Dev dout, Dev 
 {
     long n = (long)s->rows * s->heads;
     int threads = threads_for(d, 16.0 * n * s->dim);
-    weights_backward(d, reals(dw), reals(db), reals(dout), reals(in), reals(stat), s, (const struct span *)block.p, blocks,
-                     threads);
+    weights_backward(d, reals(dw), reals(db), reals(dout), reals(in), reals(stat), s, (const struct span *)block.p,
+                     blocks, threads);
 #pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
     for (long v = 0; v < n; v++)
         vector_backward((float *)vector_in(reals(din), s, s->in_stride, v), vector_in(reals(dout), s, s->out_stride, v),

@@ -1,5 +1,5 @@
-/* The optimiser's rows: elementwise over any number of reals, so packed panels need no unpacking. Padding has gradient and
- * moments 0 and therefore stays 0. */
+/* The optimiser's rows: elementwise over any number of reals, so packed panels need no unpacking. Padding has gradient
+ * and moments 0 and therefore stays 0. */
 #include "cpu.h"
 
 enum { CHUNKS = 64 };

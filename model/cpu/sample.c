@@ -1,5 +1,5 @@
-/* Drawing a token from a row of logits, with temperature and truncation. The kept ids and the drawn one are chosen here; their
- * probabilities come from head_row. */
+/* Drawing a token from a row of logits, with temperature and truncation. The kept ids and the drawn one are chosen
+ * here; their probabilities come from head_row. */
 #include "cpu.h"
 
 enum { STRETCH = 256 }; /* weights of all ids are summed in stretches first, so that the search is short */
@@ -160,7 +160,8 @@ void cpu_sample(struct device *d, DevInt token, Dev logp, Dev entropy, DevInt su
 #pragma omp parallel for schedule(dynamic, 16) num_threads(d->threads) if (threads_for(d, 60.0 * R * V) > 1)
     for (int r = 0; r < R; r++) {
         struct sampled to = {.support = support.p ? support.p + (size_t)r * s->max_support : NULL};
-        sample_row(&to, reals(logits) + (size_t)r * V, bits.p + 2 * (size_t)r, V, s, scratch_slice(d, 0, cpu_head_scratch(V)));
+        sample_row(&to, reals(logits) + (size_t)r * V, bits.p + 2 * (size_t)r, V, s,
+                   scratch_slice(d, 0, cpu_head_scratch(V)));
         token.p[r] = to.token;
         reals(logp)[r] = to.logp;
         reals(entropy)[r] = to.entropy;

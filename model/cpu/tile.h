@@ -1,5 +1,5 @@
-/* The inner loop of every product: c[r][v] += sum over k of a[r][k] * b[k][v], lanes along v, one fused multiply-add after
- * the other in the order of k. Forward, both gradients and attention differ only in where a, b and c point.
+/* The inner loop of every product: c[r][v] += sum over k of a[r][k] * b[k][v], lanes along v, one fused multiply-add
+ * after the other in the order of k. Forward, both gradients and attention differ only in where a, b and c point.
  *
  * To tune for a new processor: TILE_ROWS accumulators of two vectors must fit its registers beside two vectors of b and
  * one broadcast; fewer rows may use four or eight vectors. No result depends on any of it.
@@ -28,10 +28,10 @@ enum tile_mode {
     TILE_ADD    /* c = c + chain from zero: one rounding */
 };
 
-/* rows 1..TILE_ROWS, vectors 1 or 2; 4 with rows <= TILE_ROWS4, 8 with rows <= TILE_ROWS8. k >= 0 steps. bias: vectors added
- * to every row at the end, or NULL. */
-void tile(const struct tile *t, int rows, int vectors, const float *a, const float *b, long k, float *c, enum tile_mode mode,
-          const float *bias);
+/* rows 1..TILE_ROWS, vectors 1 or 2; 4 with rows <= TILE_ROWS4, 8 with rows <= TILE_ROWS8. k >= 0 steps. bias: vectors
+ * added to every row at the end, or NULL. */
+void tile(const struct tile *t, int rows, int vectors, const float *a, const float *b, long k, float *c,
+          enum tile_mode mode, const float *bias);
 
 /* Cut n rows into equal tiles of at most TILE_ROWS: number of tiles, and where tile i begins. */
 static inline int tile_count(int n)

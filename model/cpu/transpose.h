@@ -4,7 +4,7 @@
 #include "vec.h"
 
 /* Lane l of the two results of one step: bit `h` of row number and lane number change places. */
-#define FROM_LOW(l, h) ((l) & (h) ? LANES + (l) - (h) : (l))
+#define FROM_LOW(l, h)  ((l) & (h) ? LANES + (l) - (h) : (l))
 #define FROM_HIGH(l, h) ((l) & (h) ? LANES + (l) : (l) + (h))
 #define INDEX4(f, l, h) f((l), h), f((l) + 1, h), f((l) + 2, h), f((l) + 3, h)
 #if defined(__AVX512F__)
@@ -15,7 +15,8 @@
 #define INDEX(f, h) INDEX4(f, 0, h)
 #endif
 #define EXCHANGE(x, h)                                                                                                 \
-    UNROLL for (int i = 0; i < LANES; i++)                                                                             \
+    UNROLL                                                                                                             \
+    for (int i = 0; i < LANES; i++)                                                                                    \
         if (!(i & (h))) {                                                                                              \
             vec low = __builtin_shufflevector(x[i], x[i + (h)], INDEX(FROM_LOW, h));                                   \
             x[i + (h)] = __builtin_shufflevector(x[i], x[i + (h)], INDEX(FROM_HIGH, h));                               \
@@ -26,17 +27,19 @@
 static inline void transpose_block(float *to, size_t to_stride, const float *from, size_t from_stride)
 {
     vec x[LANES];
-    UNROLL for (int i = 0; i < LANES; i++)
+    UNROLL
+    for (int i = 0; i < LANES; i++)
         x[i] = vload(from + (size_t)i * from_stride);
 #if defined(__AVX512F__)
-    EXCHANGE(x, 8)
+    EXCHANGE(x, 8);
 #endif
 #if defined(__AVX512F__) || defined(__FMA__)
-    EXCHANGE(x, 4)
+    EXCHANGE(x, 4);
 #endif
-    EXCHANGE(x, 2)
-    EXCHANGE(x, 1)
-    UNROLL for (int i = 0; i < LANES; i++)
+    EXCHANGE(x, 2);
+    EXCHANGE(x, 1);
+    UNROLL
+    for (int i = 0; i < LANES; i++)
         vstore(to + (size_t)i * to_stride, x[i]);
 }
 

@@ -1,8 +1,8 @@
 /* A vector of floats as wide as the processor's registers, and the few functions of it that the rows need.
  *
  * Not a general library: only fp32, only what is used. Loads, stores, arithmetic and comparisons are the compiler's own
- * vector types; an instruction is named only where C cannot say it (fused multiply-add, square root), and each such place
- * has a plain loop as well, so a new processor works before it is fast.
+ * vector types; an instruction is named only where C cannot say it (fused multiply-add, square root), and each such
+ * place has a plain loop as well, so a new processor works before it is fast.
  *
  * Sums over lanes are always over 16 lanes (GROUP) and one fixed tree, whatever the width of the registers is, so that
  * builds for different instruction sets round alike.
@@ -25,8 +25,8 @@
 #else
 #define VEC_LANES 4
 #endif
-/* Lanes of a vector; lanes of a sum over lanes, and vectors that hold them; outputs of a panel of weights; outputs of two
- * vectors, the usual tile. */
+/* Lanes of a vector; lanes of a sum over lanes, and vectors that hold them; outputs of a panel of weights; outputs of
+ * two vectors, the usual tile. */
 enum { LANES = VEC_LANES, GROUP = 16, PARTS = GROUP / LANES, PANEL = 32, TILE_COLUMNS = 2 * LANES };
 
 #if defined(__clang__)
