@@ -1,0 +1,335 @@
+/* list and show: what there is, from the rows that the program itself runs by; nothing here is written twice.
+ */
+#include "verbs.h"
+#include "../../data/task.h"
+#include "../../model/transformer.h"
+#include "../../rewards/recipe.h"
+#include <math.h>
+#include <string.h>
+
+static int same_name(const char *a, const char *b)
+{
+    for (; *a && *b; a++, b++)
+        if (*a != *b && !(strchr("-_", *a) && strchr("-_", *b)))
+            return 0;
+    return *a == *b;
+}
+
+/* ---- rows of parameters ---- */
+
+static void print_bounds(FILE *f, const struct param *row)
+{
+    int numeric = row->type == PARAM_NUMBER || row->type == PARAM_INT;
+    if (row->type == PARAM_CHOICE)
+        fprintf(f, "one of %s", row->choices);
+    else if (row->type == PARAM_BOOL)
+        fputs("true or false", f);
+    else if (!numeric)
+        fputs("text", f);
+    else if (isinf(row->max))
+        fprintf(f, "%s at least %.10g, or off", row->type == PARAM_INT ? "whole number," : "number,", row->min);
+    else
+        fprintf(f, "%s %.10g to %.10g", row->type == PARAM_INT ? "whole number," : "number,", row->min, row->max);
+}
+
+static void param_row_print(FILE *f, const struct param *row)
+{
+    const char *def = row->def ? row->def : "";
+    if (strcmp(row->key, "*") == 0) {
+        fprintf(f, "  NAME = number ...\n      %s\n", row->help);
+        return;
+    }
+    fprintf(f, "  %s = %s\n      %s\n      ", row->key, def[0] ? def : "\"\"", row->help);
+    print_bounds(f, row);
+    if (row->only_if)
+        fprintf(f, "; only with %s%s", row->only_if, row->only_if[strlen(row->only_if) - 1] == '=' ? "\"\"" : "");
+    fputc('\n', f);
+}
+
+void param_rows_print(FILE *f, const struct param *rows)
+{
+    for (int i = 0; i < param_count(rows); i++)
+        param_row_print(f, &rows[i]);
+}
+
+static void print_parameters(FILE *f, const struct param *rows)
+{
+    fputs(param_count(rows) ? "\nparameters (with defaults)\n" : "\nno parameters\n", f);
+    param_rows_print(f, rows);
+}
+
+/* ---- one thing in full ---- */
+
+static void print_fields(FILE *f, const char *what, unsigned fields)
+{
+    static const char *const names[] = {"components", "reward",  "kept",     "token rewards", "advantage",
+                                        "steps",      "outcome", "old logp", "text"};
+    if (!fields)
+        return;
+    fprintf(f, "%s", what);
+    for (unsigned i = 0, n = 0; i < sizeof names / sizeof *names; i++)
+        if (fields >> i & 1)
+            fprintf(f, "%s%s", n++ ? ", " : " ", names[i]);
+    fputc('\n', f);
+}
+
+static void show_stage(FILE *f, const struct stage *s)
+{
+    fprintf(f, "%s (%s stage)\n%s\n", s->name, stage_kind_names[s->kind], s->sentence);
+    if (s->formula && s->formula[0])
+        fprintf(f, "\n  %s\n", s->formula);
+    if (s->citation && s->citation[0])
+        fprintf(f, "\nsource: %s\n", s->citation);
+    print_fields(f, "reads:", s->reads);
+    print_fields(f, "writes:", s->writes);
+    for (int i = 0; i < 6 && s->channels[i]; i++)
+        fprintf(f, "channel: %s%s\n", s->channels[i], s->gradients >> i & 1 ? " (with gradient)" : "");
+    if (s->kind == STAGE_ADVANTAGE || s->kind == STAGE_LOSS) {
+        fprintf(f, "equal rewards in a group give no policy gradient: %s\n", s->zero_on_equal ? "yes" : "no");
+        fprintf(f, "the order of samples in a group does not matter: %s\n", s->permutable ? "yes" : "no");
+        if (s->why_not && s->why_not[0])
+            fprintf(f, "why not: %s\n", s->why_not);
+    }
+    print_parameters(f, s->params);
+    fprintf(f, "\nin a recipe: %s = %s\n", stage_kind_names[s->kind], s->name);
+}
+
+static void show_task(FILE *f, const struct task_row *t)
+{
+    fprintf(f, "%s (task)\n%s\n\n", t->name, t->sentence);
+    if (t->alphabet)
+        fprintf(f, "needs no model of its own: one token a character\n");
+    else
+        fprintf(f, "needs a trained model and its tokenizer: model.path=DIR\n");
+    fprintf(f, "texts to warm up on: %s\n", t->gold ? "yes" : "no");
+    fprintf(f, "steps: %s\n", !t->steps ? "no" : t->check_step ? "yes, each can be judged" : "yes");
+    print_parameters(f, t->params);
+}
+
+static void show_model(FILE *f, const struct preset *p)
+{
+    const struct arch *a = &p->arch;
+    fprintf(f, "%s (model preset)\n%s\n\n", p->name, p->sentence);
+    fprintf(f, "%ld weights with the vocabulary and context given here; a task may bring its own\n",
+            arch_parameters(a));
+    fprintf(f, "width %d, %d layers, %d heads of %d, %d key/value heads, MLP %d\n", a->C, a->layers, a->H, a->D, a->G,
+            a->F);
+    fprintf(f, "vocabulary %d, context %d\n", a->V, a->context);
+    fprintf(f, "%s, %s, %s, output matrix %s\n", a->norm == NORM_RMS ? "RMS norm" : "layer norm",
+            a->position == POSITION_ROTARY ? "rotary positions" : "learned positions",
+            a->mlp == MLP_SWIGLU ? "SwiGLU" : "GELU", a->tied ? "shared with the embedding" : "of its own");
+    fprintf(f, "initialised %s\n", p->small ? "by fan-in, as small models like it" : "as GPT-2");
+}
+
+static void show_section(FILE *f, const struct section_row *s)
+{
+    fprintf(f, "[%s] (section of a recipe)\n%s\n\nkeys (with defaults)\n", s->name, s->sentence);
+    for (int i = 0; i < s->count; i++)
+        param_row_print(f, &s->keys[i].row);
+}
+
+/* Things of one name are separated by an empty line. */
+static void begin(FILE *f, int *found)
+{
+    if ((*found)++)
+        fputc('\n', f);
+}
+
+static int show_stages(FILE *f, const char *name, int *found)
+{
+    char full[160];
+    for (int i = 0; stages[i]; i++) {
+        snprintf(full, sizeof full, "%s.%s", stage_kind_names[stages[i]->kind], stages[i]->name);
+        if (!same_name(stages[i]->name, name) && !same_name(full, name))
+            continue;
+        begin(f, found);
+        show_stage(f, stages[i]);
+    }
+    return *found;
+}
+
+int show_print(FILE *f, const char *name)
+{
+    int found = 0;
+    show_stages(f, name, &found);
+    for (int i = 0; task_rows[i]; i++)
+        if (same_name(task_rows[i]->name, name)) {
+            begin(f, &found);
+            show_task(f, task_rows[i]);
+        }
+    for (const struct recipe_file *r = recipe_files; r->name; r++)
+        if (same_name(r->name, name)) {
+            begin(f, &found);
+            fprintf(f, "%s (recipe)\n%s", r->name, r->text);
+        }
+    for (const struct preset *p = presets; p->name; p++)
+        if (same_name(p->name, name)) {
+            begin(f, &found);
+            show_model(f, p);
+        }
+    for (const struct section_row *s = recipe_sections; s->name; s++)
+        if (same_name(s->name, name)) {
+            begin(f, &found);
+            show_section(f, s);
+        }
+    return found;
+}
+
+static int add_name(const char **names, int n, int max, const char *name)
+{
+    if (n < max)
+        names[n++] = name;
+    return n;
+}
+
+int show_names(const char **names, int max)
+{
+    int n = 0;
+    for (int i = 0; stages[i]; i++)
+        n = add_name(names, n, max, stages[i]->name);
+    for (int i = 0; task_rows[i]; i++)
+        n = add_name(names, n, max, task_rows[i]->name);
+    for (const struct recipe_file *r = recipe_files; r->name; r++)
+        n = add_name(names, n, max, r->name);
+    for (const struct preset *p = presets; p->name; p++)
+        n = add_name(names, n, max, p->name);
+    for (const struct section_row *s = recipe_sections; s->name; s++)
+        n = add_name(names, n, max, s->name);
+    for (int i = 0; verbs[i]; i++)
+        n = add_name(names, n, max, verbs[i]->name);
+    return n;
+}
+
+static int run_show(int argc, const char *const *argv)
+{
+    struct error e;
+    const char *names[512];
+    if (argc != 1) {
+        fail(&e, argc ? "one name at a time" : "a name is missing");
+        return verb_usage(&verb_row_show, &e);
+    }
+    if (show_print(stdout, argv[0]))
+        return EXIT_DONE;
+    if (verb_find(argv[0]))
+        return verb_row_help.run(1, argv);
+    const char *near = nearest_name(argv[0], names, show_names(names, 512));
+    if (near)
+        fail(&e, "there is no '%.80s', did you mean '%s'?", argv[0], near);
+    else
+        fail(&e, "there is no '%.80s'; `train_rl list` shows the names", argv[0]);
+    return verb_usage(&verb_row_show, &e);
+}
+
+/* ---- listings ---- */
+
+static void print_item(const char *name, const char *sentence)
+{
+    printf("  %-16s %s\n", name, sentence);
+}
+
+static void list_stages(void)
+{
+    for (int kind = 0; kind < STAGE_KINDS; kind++) {
+        for (int i = 0, n = 0; stages[i]; i++) {
+            if ((int)stages[i]->kind != kind)
+                continue;
+            if (n++ == 0)
+                printf(" %s\n", stage_kind_names[kind]);
+            print_item(stages[i]->name, stages[i]->sentence);
+        }
+    }
+}
+
+static void list_tasks(void)
+{
+    for (int i = 0; task_rows[i]; i++)
+        print_item(task_rows[i]->name, task_rows[i]->sentence);
+}
+
+/* A recipe's sentence is its first line of comment, mostly "Name: sentence". */
+static void list_recipes(void)
+{
+    for (const struct recipe_file *r = recipe_files; r->name; r++) {
+        const char *line = r->text + strspn(r->text, "# ");
+        printf("  %-16s %.*s\n", r->name, (int)strcspn(line, "\n"), line);
+    }
+}
+
+static void list_models(void)
+{
+    for (const struct preset *p = presets; p->name; p++)
+        print_item(p->name, p->sentence);
+}
+
+static void list_sections(void)
+{
+    for (const struct section_row *s = recipe_sections; s->name; s++)
+        print_item(s->name, s->sentence);
+}
+
+static void list_verbs(void)
+{
+    for (int i = 0; verbs[i]; i++)
+        print_item(verbs[i]->name, verbs[i]->sentence);
+}
+
+static const struct {
+    const char *name;
+    void (*print)(void);
+} listing[] = {{"verbs", list_verbs},   {"recipes", list_recipes},   {"tasks", list_tasks},
+               {"stages", list_stages}, {"sections", list_sections}, {"models", list_models}};
+enum { LISTINGS = sizeof listing / sizeof *listing };
+
+static int run_list(int argc, const char *const *argv)
+{
+    struct error e;
+    const char *names[LISTINGS];
+    if (argc > 1) {
+        fail(&e, "one kind at a time");
+        return verb_usage(&verb_row_list, &e);
+    }
+    for (int i = 0; i < LISTINGS; i++) {
+        names[i] = listing[i].name;
+        size_t len = strlen(names[i]);
+        int one = argc == 1 && strncmp(names[i], argv[0], len - 1) == 0 && /* also in the singular */
+                  (!argv[0][len - 1] || strcmp(argv[0] + len - 1, "s") == 0);
+        if (argc == 1 && !one)
+            continue;
+        if (argc == 0)
+            printf("%s%s\n", i ? "\n" : "", names[i]);
+        listing[i].print();
+        if (one)
+            return EXIT_DONE;
+    }
+    if (argc == 0)
+        return EXIT_DONE;
+    const char *near = nearest_name(argv[0], names, LISTINGS);
+    if (near)
+        fail(&e, "there are no '%.80s', did you mean '%s'?", argv[0], near);
+    else
+        fail(&e, "there are no '%.80s'", argv[0]);
+    return verb_usage(&verb_row_list, &e);
+}
+
+const struct verb verb_row_list = {
+    "list",
+    "Names and sentences of everything there is.",
+    "[verbs|recipes|tasks|stages|sections|models]",
+    "Without a word, all of them. `train_rl show NAME` has one in full.\n",
+    NULL,
+    run_list,
+};
+const struct verb verb_row_show = {
+    "show",
+    "One stage, task, recipe, model or section in full: parameters, bounds, formula, source.",
+    "NAME",
+    "NAME is a stage (KIND.NAME where two kinds share a name), a task, a recipe, a model preset, or a section of a\n"
+    "recipe; everything of that name is shown.\n"
+    "\n"
+    "Examples:\n"
+    "  train_rl show clip\n"
+    "  train_rl show score.outcome\n"
+    "  train_rl show rollout\n",
+    NULL,
+    run_show,
+};
