@@ -1,4 +1,5 @@
-/* Layout of figures: where everything goes, the ticks, the legend, the smoothing. Draws on a canvas; knows no file format.
+/* Layout of figures: where everything goes, the ticks, the legend, the smoothing. Draws on a canvas; knows no file
+ * format.
  *
  * Legends stand above their panel and mark labels above the first one, so no text ever lies on data.
  */
@@ -8,12 +9,22 @@
 #include <string.h>
 #include "../../model/base/mem.h"
 
-enum { TITLE = 20, TEXT = 14, SMALL = 13, LEGEND_ROW = 22, MARK_ROW = 18, MARK_ROWS = 3, MAX_TICKS = 16, MAX_LABEL = 128 };
+enum {
+    TITLE = 20,
+    TEXT = 14,
+    SMALL = 13,
+    LEGEND_ROW = 22,
+    MARK_ROW = 18,
+    MARK_ROWS = 3,
+    MAX_TICKS = 16,
+    MAX_LABEL = 128
+};
 
 static const struct ink black = {0x1a1a1a, 1}, grey = {0x5a5a5a, 1}, frame = {0x8c8c8c, 1}, grid = {0xe6e6e6, 1};
 static const double huge_number = 1e100; /* beyond it a value is a gap: ranges must not overflow */
 
-/* Okabe and Ito's colours, told apart with any kind of colour vision; the yellow is left out, it is too light for lines. */
+/* Okabe and Ito's colours, told apart with any kind of colour vision; the yellow is left out, it is too light for
+ * lines. */
 static const unsigned palette[] = {0x0072b2, 0xd55e00, 0x009e73, 0xcc79a7, 0xe69f00, 0x56b4e9, 0x333333};
 enum { PALETTE = sizeof palette / sizeof *palette };
 
@@ -61,11 +72,12 @@ unsigned figure_char(const char **s)
 double figure_text_width(const char *s, double size)
 {
     /* advances of DejaVu Sans from ' ' to '~', in thousandths of an em */
-    static const short advance[] = {
-        318, 401, 460, 838, 636, 950, 780, 275, 390, 390, 500, 838, 318, 361, 318, 337, 636, 636, 636, 636, 636, 636, 636, 636,
-        636, 636, 337, 337, 838, 838, 838, 531, 1000, 684, 686, 698, 770, 632, 575, 775, 752, 295, 295, 656, 557, 863, 748, 787,
-        603, 787, 695, 635, 611, 732, 684, 989, 685, 611, 685, 390, 337, 390, 838, 500, 500, 613, 635, 550, 635, 615, 352, 635,
-        634, 278, 278, 579, 278, 974, 634, 612, 635, 635, 411, 521, 392, 634, 592, 818, 592, 592, 525, 636, 337, 636, 838};
+    static const short advance[] = {318,  401, 460, 838, 636, 950, 780, 275, 390, 390, 500, 838, 318, 361, 318, 337,
+                                    636,  636, 636, 636, 636, 636, 636, 636, 636, 636, 337, 337, 838, 838, 838, 531,
+                                    1000, 684, 686, 698, 770, 632, 575, 775, 752, 295, 295, 656, 557, 863, 748, 787,
+                                    603,  787, 695, 635, 611, 732, 684, 989, 685, 611, 685, 390, 337, 390, 838, 500,
+                                    500,  613, 635, 550, 635, 615, 352, 635, 634, 278, 278, 579, 278, 974, 634, 612,
+                                    635,  635, 411, 521, 392, 634, 592, 818, 592, 592, 525, 636, 337, 636, 838};
     double w = 0;
     for (unsigned c; (c = figure_char(&s)) != 0;)
         w += c >= ' ' && c <= '~' ? advance[c - ' '] : c < 0x2000 ? 640 : 1000;
@@ -268,7 +280,8 @@ static int legend(const struct layout *l, const struct figure_panel *p, double w
             const char *label = legend_label(p, next);
             if (!label)
                 continue;
-            double w = SWATCH + GAP + figure_text_width(fit(buf, label, SMALL, limit), SMALL) + (used > 0 ? BETWEEN : 0);
+            double w =
+                SWATCH + GAP + figure_text_width(fit(buf, label, SMALL, limit), SMALL) + (used > 0 ? BETWEEN : 0);
             if (used > 0 && used + w > width)
                 break;
             used += w;
@@ -282,7 +295,8 @@ static int legend(const struct layout *l, const struct figure_panel *p, double w
                 continue;
             int is_line = k < p->lines;
             struct ink ink = is_line ? ink_of(&p->line[k]) : grey;
-            straight(l, x, base - 4.5, x + SWATCH, base - 4.5, is_line ? 2.2 : 1.4, is_line ? p->line[k].dashed : 1, ink);
+            straight(l, x, base - 4.5, x + SWATCH, base - 4.5, is_line ? 2.2 : 1.4, is_line ? p->line[k].dashed : 1,
+                     ink);
             if (is_line && p->line[k].dots)
                 l->c->dot(l->c->to, x + SWATCH / 2.0, base - 4.5, 3.4, ink);
             label = fit(buf, label, SMALL, limit);
@@ -307,26 +321,26 @@ static double legend_width(const struct layout *l, const struct figure_panel *p)
 
 /* ---- lines ---- */
 
-/* Means over n neighbours to each side, as many as there are; gaps stay gaps. By sums, so that long lines stay cheap. */
+/* Means over n neighbours to each side, as many as there are before the line's ends and gaps. */
 static double *smoothed(const struct figure_line *line)
 {
-    int n = line->points, w = line->smooth;
-    double *sum = mem_alloc((size_t)n + 1, sizeof *sum), *out = mem_alloc((size_t)n, sizeof *out);
-    int *count = mem_alloc((size_t)n + 1, sizeof *count);
-    for (int i = 0; i < n; i++) {
-        sum[i + 1] = sum[i] + (shown(line, i) ? line->y[i] : 0);
-        count[i + 1] = count[i] + shown(line, i);
-    }
-    for (int i = 0; i < n; i++) {
-        int from = i < w ? 0 : i - w, to = n - 1 - i < w ? n : i + w + 1;
-        out[i] = shown(line, i) ? (sum[to] - sum[from]) / (count[to] - count[from]) : NAN;
+    double *sum = mem_alloc((size_t)line->points + 1, sizeof *sum), *out = mem_alloc((size_t)line->points, sizeof *out);
+    for (int first = 0, end; first < line->points; first = end + 1) {
+        sum[first] = 0;
+        for (end = first; end < line->points && shown(line, end); end++)
+            sum[end + 1] = sum[end] + line->y[end];
+        for (int i = first; i < end; i++) {
+            int from = i - first < line->smooth ? first : i - line->smooth;
+            int to = end - i <= line->smooth ? end : i + line->smooth + 1;
+            out[i] = (sum[to] - sum[from]) / (to - from);
+        }
     }
     mem_free(sum);
-    mem_free(count);
     return out;
 }
 
-/* Of points that share a column of pixels the lowest and the highest are enough; keeps their order. Returns how many are left. */
+/* Of points that share a column of pixels the lowest and the highest are enough; keeps their order. Returns how many
+ * are left. */
 static int thin(double *xy, int points)
 {
     int kept = 0;

@@ -1,22 +1,23 @@
-/* Figures: a small description of stacked panels that share one x axis, drawn as SVG text or as a PNG with the same layout.
+/* Figures: a small description of stacked panels that share one x axis, drawn as SVG text or as a PNG with the same
+ * layout.
  *
  * figure.c lays out (ticks, legends, places) and speaks to a canvas of five primitives; figure_svg.c and png_stb.c are
- * canvases. It draws lines and no other kind of chart. To add a kind of mark: a field in struct figure_line and its primitives in
- * draw_line of figure.c; to add a format: a canvas.
+ * canvases. It draws lines and no other kind of chart. To add a kind of mark: a field in struct figure_line and its
+ * primitives in draw_line of figure.c; to add a format: a canvas.
  */
 #ifndef FIGURE_H
 #define FIGURE_H
 #include "../../model/base/error.h"
 
 struct figure_line {
-    const char *label;        /* in the legend; NULL: not there */
+    const char *label; /* in the legend; NULL: not there */
     int points;
     const double *x, *y;      /* [points], x rising; a point that is not finite is a gap */
     const double *low, *high; /* [points] a band around the line; both or neither NULL */
     int smooth;               /* n > 0: the points in a light colour, under their mean over n neighbours to each side */
     int dots;                 /* also a dot at every point */
     int dashed;
-    int color;                /* of the palette, any number from 0; neighbours differ also for the colour-blind */
+    int color; /* of the palette, any number from 0; neighbours differ also for the colour-blind */
 };
 struct figure_level { /* a horizontal reference, named in the legend */
     double y;
@@ -60,11 +61,13 @@ enum anchor { ANCHOR_LEFT, ANCHOR_MIDDLE, ANCHOR_RIGHT };
 /* Coordinates in pixels from the upper left corner; xy holds points pairs. */
 struct canvas {
     void *to;
-    void (*line)(void *to, const double *xy, int points, double width, int dashed, struct ink ink); /* round caps, joins */
-    void (*area)(void *to, const double *xy, int points, struct ink ink);                           /* a filled polygon */
+    void (*line)(void *to, const double *xy, int points, double width, int dashed,
+                 struct ink ink);                                         /* round caps, joins */
+    void (*area)(void *to, const double *xy, int points, struct ink ink); /* a filled polygon */
     void (*dot)(void *to, double x, double y, double radius, struct ink ink);
     /* x, y: the anchor on the base line; turned: reads upwards. size: of an em. */
-    void (*text)(void *to, double x, double y, double size, enum anchor anchor, int turned, struct ink ink, const char *s);
+    void (*text)(void *to, double x, double y, double size, enum anchor anchor, int turned, struct ink ink,
+                 const char *s);
 };
 /* Sizes from the description, or the defaults; refuses absurd ones. */
 int figure_size(const struct figure *f, int *width, int *height, struct error *e);

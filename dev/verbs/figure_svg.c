@@ -50,16 +50,17 @@ static void svg_area(void *to, const double *xy, int points, struct ink ink)
 
 static void svg_dot(void *to, double x, double y, double radius, struct ink ink)
 {
-    text_addf(to, "<circle cx=\"%.2f\" cy=\"%.2f\" r=\"%g\" fill=\"#%06x\" fill-opacity=\"%g\"/>\n", x, y, radius, ink.rgb,
-              ink.alpha);
+    text_addf(to, "<circle cx=\"%.2f\" cy=\"%.2f\" r=\"%g\" fill=\"#%06x\" fill-opacity=\"%g\"/>\n", x, y, radius,
+              ink.rgb, ink.alpha);
 }
 
-static void svg_text(void *to, double x, double y, double size, enum anchor anchor, int turned, struct ink ink, const char *s)
+static void svg_text(void *to, double x, double y, double size, enum anchor anchor, int turned, struct ink ink,
+                     const char *s)
 {
     static const char *const anchors[] = {"start", "middle", "end"};
     struct text *t = to;
-    text_addf(t, "<text x=\"%.2f\" y=\"%.2f\" font-size=\"%g\" text-anchor=\"%s\" fill=\"#%06x\"", x, y, size, anchors[anchor],
-              ink.rgb);
+    text_addf(t, "<text x=\"%.2f\" y=\"%.2f\" font-size=\"%g\" text-anchor=\"%s\" fill=\"#%06x\"", x, y, size,
+              anchors[anchor], ink.rgb);
     if (turned)
         text_addf(t, " transform=\"rotate(-90 %.2f %.2f)\"", x, y);
     text_add(t, ">", 1);
@@ -76,7 +77,8 @@ int figure_svg(const struct figure *f, const char *path, struct error *e)
         return fail_in(e, "%s", path);
     text_addf(&t,
               "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" "
-              "height=\"%d\" viewBox=\"0 0 %d %d\" font-family=\"DejaVu Sans, Verdana, Helvetica, sans-serif\" role=\"img\">\n"
+              "height=\"%d\" viewBox=\"0 0 %d %d\" font-family=\"DejaVu Sans, Verdana, Helvetica, sans-serif\" "
+              "role=\"img\">\n"
               "<title>",
               width, height, width, height);
     add_escaped(&t, f->title);

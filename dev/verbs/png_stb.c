@@ -1,5 +1,5 @@
-/* The canvas that draws pixels and writes a PNG, with stb_truetype and stb_image_write and the font that the build embeds.
- * Everything is anti-aliased by exact or distance coverage; colours are mixed as they are stored. */
+/* The canvas that draws pixels and writes a PNG, with stb_truetype and stb_image_write and the font that the build
+ * embeds. Everything is anti-aliased by exact or distance coverage; colours are mixed as they are stored. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -162,14 +162,14 @@ static void png_area(void *to, const double *xy, int points, struct ink ink)
     mem_free(cross);
 }
 
-/* One glyph with its origin at (x, y), or along the upward direction from there. Small type on white looks thinner than it is, so
- * partial cover is raised a little. */
+/* One glyph with its origin at (x, y), or along the upward direction from there. Small type on white looks thinner than
+ * it is, so partial cover is raised a little. */
 static void draw_glyph(struct image *m, double x, double y, double scale, int turned, struct ink ink, unsigned c)
 {
     double along = turned ? -y : x, across = turned ? x : y;
     int whole = (int)floor(along), base = (int)floor(across + 0.5), w, h, dx, dy;
-    unsigned char *glyph =
-        stbtt_GetCodepointBitmapSubpixel(&m->font, (float)scale, (float)scale, (float)(along - whole), 0, (int)c, &w, &h, &dx, &dy);
+    unsigned char *glyph = stbtt_GetCodepointBitmapSubpixel(&m->font, (float)scale, (float)scale,
+                                                            (float)(along - whole), 0, (int)c, &w, &h, &dx, &dy);
     for (int j = 0; glyph && j < h; j++)
         for (int i = 0; i < w; i++) {
             double cover = pow(glyph[(size_t)j * w + i] / 255.0, 0.8) * ink.alpha;
@@ -181,7 +181,8 @@ static void draw_glyph(struct image *m, double x, double y, double scale, int tu
     stbtt_FreeBitmap(glyph, NULL);
 }
 
-static void png_text(void *to, double x, double y, double size, enum anchor anchor, int turned, struct ink ink, const char *s)
+static void png_text(void *to, double x, double y, double size, enum anchor anchor, int turned, struct ink ink,
+                     const char *s)
 {
     struct image *m = to;
     double scale = stbtt_ScaleForMappingEmToPixels(&m->font, (float)size), width = 0;
