@@ -40,7 +40,6 @@ static void print_json(const struct session *s, const struct evaluation *v)
     json_object_set_new(o, "task", json_string(s->task.row->name));
     json_t *model = json_string(s->recipe.model.path);
     json_object_set_new(o, "model", model ? model : json_null());
-    json_object_set_new(o, "k", json_integer(v->k));
     char *text = json_text(o);
     puts(text);
     free(text);

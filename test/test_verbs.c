@@ -1,0 +1,660 @@
+/* The verbs as a person calls them: whole command lines in, standard output, standard error and exit status out.
+ * Numbers are compared with the published ones beside the models, never with what the program said before. Not here:
+ * training, and the verbs on rewards.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <fcntl.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "../data/task.h"
+#include "../dev/verbs/session.h"
+#include "../dev/verbs/verbs.h"
+#include "../model/base/file.h"
+/* last: it needs the headers above, and its macro fail() would change ours */
+#include <cmocka.h>
+
+#define STORIES "../shared/data/stories260K/"
+#define SORT    "../shared/data/gpt-nano-sort/hf"
+
+static char folder[64];
+
+static int set_up(void **state)
+{
+    (void)state;
+    snprintf(folder, sizeof folder, "/tmp/test_verbs.XXXXXX");
+    return mkdtemp(folder) ? 0 : -1;
+}
+
+static void in_folder(char path[600], const char *name)
+{
+    snprintf(path, 600, "%s/%s", folder, name);
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    char path[600];
+    struct error e;
+    in_folder(path, "run/checkpoint");
+    file_remove_directory(path, &e);
+    in_folder(path, "run");
+    file_remove_directory(path, &e);
+    return file_remove_directory(folder, &e);
+}
+
+/* ---- one call of the command ---- */
+
+struct result {
+    int status;
+    char *out, *err; /* whole texts */
+};
+
+static int put_in_place(int fd, const char *name, int flags)
+{
+    char path[600];
+    in_folder(path, name);
+    int saved = dup(fd), file = open(path, flags, 0600);
+    if (saved < 0 || file < 0 || dup2(file, fd) < 0)
+        fail_msg("no file in place of descriptor %d", fd);
+    close(file);
+    return saved;
+}
+
+static void put_back(int fd, int saved)
+{
+    dup2(saved, fd);
+    close(saved);
+}
+
+static char *read_back(const char *name)
+{
+    char path[600];
+    size_t len;
+    struct error e;
+    in_folder(path, name);
+    char *text = file_read(path, 1 << 28, &len, &e);
+    if (!text)
+        fail_msg("%s", e.text);
+    return text;
+}
+
+/* Words separated by '|', because values hold spaces. */
+static struct result call(const char *words, const char *input)
+{
+    char path[600], copy[2048];
+    const char *argv[32];
+    int argc = 0;
+    struct error e;
+    struct result r;
+    snprintf(copy, sizeof copy, "%s", words);
+    for (char *save = NULL, *w = strtok_r(copy, "|", &save); w; w = strtok_r(NULL, "|", &save))
+        argv[argc++] = w;
+    in_folder(path, "in");
+    if (file_write(path, input ? input : "", input ? strlen(input) : 0, &e))
+        fail_msg("%s", e.text);
+    fflush(stdout);
+    fflush(stderr);
+    clearerr(stdin);
+    int in = put_in_place(0, "in", O_RDONLY), out = put_in_place(1, "out", O_WRONLY | O_CREAT | O_TRUNC);
+    int err = put_in_place(2, "err", O_WRONLY | O_CREAT | O_TRUNC);
+    r.status = verbs_main(argc, argv);
+    fflush(stdout);
+    fflush(stderr);
+    put_back(0, in);
+    put_back(1, out);
+    put_back(2, err);
+    r.out = read_back("out");
+    r.err = read_back("err");
+    return r;
+}
+
+static void done(struct result *r)
+{
+    mem_free(r->out);
+    mem_free(r->err);
+}
+
+/* Status and pieces that the two texts hold; NULL: that text is empty. */
+static void expect(const char *words, int status, const char *out, const char *err)
+{
+    struct result r = call(words, NULL);
+    if (r.status != status)
+        fail_msg("%s: status %d instead of %d; %s%s", words, r.status, status, r.out, r.err);
+    if (out ? !strstr(r.out, out) : r.out[0])
+        fail_msg("%s: standard output: %s", words, r.out);
+    if (err ? !strstr(r.err, err) : r.err[0])
+        fail_msg("%s: standard error: %s", words, r.err);
+    done(&r);
+}
+
+static int lines_in(const char *s)
+{
+    int n = 0;
+    for (; *s; s++)
+        n += *s == '\n';
+    return n;
+}
+
+/* Line i of a text as an object. */
+static json_t *object_at(const char *text, int i)
+{
+    struct error e;
+    for (; i > 0; i--)
+        text = strchr(text, '\n') + 1;
+    json_t *v = json_parse(text, strcspn(text, "\n"), &e);
+    if (!v)
+        fail_msg("%s: %s", e.text, text);
+    return v;
+}
+
+static void need(const char *path)
+{
+    if (file_size(path) >= 0)
+        return;
+    print_message("skipped: %s is not there\n", path);
+    skip();
+}
+
+/* ---- which verb ---- */
+
+static void words_that_are_no_verb(void **state)
+{
+    (void)state;
+    expect("eva", 2, NULL, "did you mean 'eval'?");
+    expect("--list", 2, NULL, "did you mean 'list'?");
+    expect("chian", 2, NULL, "did you mean 'chain'?");
+    expect("zzzzzzzz", 2, NULL, "train_rl help");
+    expect("chain|run.sead=1", 2, NULL, "seed"); /* reached the training, which refuses the key */
+    expect("nowhere/x.ini", 2, NULL, "nowhere/x.ini");
+}
+
+static void names_do_not_collide(void **state)
+{
+    (void)state;
+    for (int i = 0; verbs[i]; i++) {
+        for (const struct recipe_file *f = recipe_files; f->name; f++)
+            assert_string_not_equal(verbs[i]->name, f->name);
+        for (int k = 0; k < i; k++)
+            assert_string_not_equal(verbs[i]->name, verbs[k]->name);
+    }
+}
+
+static void help_of_every_verb(void **state)
+{
+    (void)state;
+    struct result all = call("help", NULL), dashed = call("--help", NULL), brief = call("-h", NULL);
+    assert_int_equal(all.status + dashed.status + brief.status, 0);
+    assert_string_equal(all.out, dashed.out);
+    assert_string_equal(all.out, brief.out);
+    for (int i = 0; verbs[i]; i++) {
+        char words[100];
+        assert_non_null(strstr(all.out, verbs[i]->sentence));
+        snprintf(words, sizeof words, "help|%s", verbs[i]->name);
+        struct result one = call(words, NULL);
+        snprintf(words, sizeof words, "%s|--help", verbs[i]->name);
+        struct result same = call(words, NULL);
+        assert_int_equal(one.status + same.status, 0);
+        assert_string_equal(one.out, same.out);
+        assert_non_null(strstr(one.out, verbs[i]->help));
+        for (int k = 0; k < param_count(verbs[i]->options); k++)
+            assert_non_null(strstr(one.out, verbs[i]->options[k].help));
+        done(&one);
+        done(&same);
+    }
+    done(&all);
+    done(&dashed);
+    done(&brief);
+    expect("help|sampel", 2, NULL, "did you mean 'sample'?");
+}
+
+static void wrong_options(void **state)
+{
+    (void)state;
+    expect("sample|model.pth=x", 2, NULL, "did you mean 'model.path'?");
+    expect("sample|n=2|n=3", 2, NULL, "given twice");
+    expect("sample|hello", 2, NULL, "no key=value");
+    expect("sample|temperature=-1", 2, NULL, "out of bounds");
+    expect("sample|prompt=x", 2, NULL, "model.path=DIR is missing");
+    expect("sample|model.path=/nonexistent|prompt=x", 1, NULL, "/nonexistent");
+    expect("logprobs", 2, NULL, "model.path=DIR is missing");
+    expect("logprobs|model.path=/nonexistent", 1, NULL, "/nonexistent");
+    expect("tokenize|decode=perhaps|model.path=x", 2, NULL, "neither true nor false");
+    expect("tokenize|model.path=/nonexistent", 1, NULL, "/nonexistent");
+    expect("eval|chain|eval.promts=3", 2, NULL, "did you mean 'prompts'?");
+    expect("eval|chian", 2, NULL, "did you mean 'chain'?");
+    expect("list|modles", 2, NULL, "did you mean 'models'?");
+    expect("show", 2, NULL, "a name is missing");
+    expect("show|clp", 2, NULL, "did you mean 'clip'?");
+}
+
+/* ---- listings ---- */
+
+/* show NAME succeeds and holds every given text. */
+static void expect_shown(const char *name, const char *const *texts)
+{
+    char words[200];
+    snprintf(words, sizeof words, "show|%s", name);
+    struct result r = call(words, NULL);
+    assert_int_equal(r.status, 0);
+    for (; *texts; texts++)
+        if (!strstr(r.out, *texts))
+            fail_msg("show %s lacks \"%s\"", name, *texts);
+    done(&r);
+}
+
+static void everything_is_listed_and_shown(void **state)
+{
+    (void)state;
+    struct result r = call("list", NULL);
+    assert_int_equal(r.status, 0);
+    for (int i = 0; stages[i]; i++) {
+        const struct stage *s = stages[i];
+        const char *texts[MAX_PARAMS + 4] = {s->sentence, s->citation, s->formula};
+        for (int k = 0; k < param_count(s->params); k++)
+            texts[3 + k] = s->params[k].help;
+        assert_non_null(strstr(r.out, s->sentence));
+        expect_shown(s->name, texts);
+    }
+    for (int i = 0; task_rows[i]; i++) {
+        const char *texts[MAX_PARAMS + 2] = {task_rows[i]->sentence};
+        for (int k = 0; k < param_count(task_rows[i]->params); k++)
+            texts[1 + k] = task_rows[i]->params[k].help;
+        assert_non_null(strstr(r.out, task_rows[i]->sentence));
+        expect_shown(task_rows[i]->name, texts);
+    }
+    for (const struct recipe_file *f = recipe_files; f->name; f++)
+        expect_shown(f->name, (const char *const[]){f->text, NULL});
+    for (const struct preset *p = presets; p->name; p++) {
+        assert_non_null(strstr(r.out, p->sentence));
+        expect_shown(p->name, (const char *const[]){p->sentence, NULL});
+    }
+    for (const struct section_row *s = recipe_sections; s->name; s++)
+        for (int k = 0; k < s->count; k++)
+            expect_shown(s->name, (const char *const[]){s->keys[k].row.key, s->keys[k].row.help, NULL});
+    done(&r);
+    expect("show|score.outcome", 0, "outcome (score stage)", NULL);
+    struct result one = call("show|score.outcome", NULL);
+    assert_null(strstr(one.out, "credit stage"));
+    done(&one);
+}
+
+/* ---- filters ---- */
+
+static json_t *echo(void *context, const json_t *object, struct error *e)
+{
+    (void)context;
+    if (json_object_get(object, "bad")) {
+        snprintf(e->text, sizeof e->text, "quoted \xff byte");
+        return NULL;
+    }
+    return json_incref((json_t *)object);
+}
+
+static void one_line_in_one_line_out(void **state)
+{
+    (void)state;
+    static const char input[] =
+        "{\"a\":1}\n\n[1]\n{\"bad\":1}\nnot json\n{\"a\":1,\"a\":2}\n{\"b\":0.1}\r\n\xff\xfe\n\"x\"\n{\"last\":2}";
+    char out[4096] = "";
+    FILE *in = fmemopen((void *)input, sizeof input - 1, "r"), *to = fmemopen(out, sizeof out, "w");
+    assert_int_equal(lines_run(in, to, echo, NULL), 0);
+    fclose(in);
+    fclose(to);
+    assert_int_equal(lines_in(out), 10);
+    static const int good[10] = {1, 0, 0, 0, 0, 0, 1, 0, 0, 1};
+    for (int i = 0; i < 10; i++) {
+        json_t *o = object_at(out, i);
+        assert_int_equal(json_object_get(o, "error") == NULL, good[i]);
+        json_decref(o);
+    }
+    assert_non_null(strstr(out, "{\"b\":0.10000000000000001}\n"));
+}
+
+static void endless_line(void **state)
+{
+    (void)state;
+    static const char tail[] = "\n{\"a\":1}\n";
+    size_t len = MAX_LINE + 10 + sizeof tail;
+    char *input = mem_alloc(len, 1), out[4096] = "";
+    memset(input, ' ', len);
+    memcpy(input + len - sizeof tail, tail, sizeof tail - 1);
+    FILE *in = fmemopen(input, len - 1, "r"), *to = fmemopen(out, sizeof out, "w");
+    assert_int_equal(lines_run(in, to, echo, NULL), 0);
+    fclose(in);
+    fclose(to);
+    mem_free(input);
+    assert_int_equal(lines_in(out), 2);
+    assert_non_null(strstr(out, "longer than"));
+    assert_non_null(strstr(out, "{\"a\":1}\n"));
+}
+
+/* ---- logprobs ---- */
+
+static void logprobs_of_the_story_model(void **state)
+{
+    (void)state;
+    struct error e;
+    need(STORIES "golden.json");
+    json_t *golden = json_read(STORIES "golden.json", &e), *line = json_object(), *ids;
+    ids = json_deep_copy(json_object_get(golden, "greedy_ids"));
+    json_array_insert_new(ids, 0, json_integer(1));
+    json_object_set_new(line, "ids", ids);
+    char *text = json_text(line);
+    struct result r = call("logprobs|model.path=" STORIES "hf", text);
+    assert_int_equal(r.status, 0);
+    json_t *answer = object_at(r.out, 0), *logp = json_object_get(answer, "logp");
+    json_t *want = json_object_get(golden, "greedy_logprob");
+    assert_int_equal(json_array_size(logp), 257);
+    assert_true(json_is_null(json_array_get(logp, 0)));
+    for (size_t i = 0; i < 256; i++) {
+        double x = json_number_value(json_array_get(logp, i + 1)), y = json_number_value(json_array_get(want, i));
+        if (!(fabs(x - y) < 1e-4))
+            fail_msg("token %zu: %.9g instead of %.9g", i, x, y);
+    }
+    free(text);
+    done(&r);
+    json_decref(answer);
+    json_decref(line);
+    json_decref(golden);
+}
+
+/* One tensor of a safetensors file of float32: 8 bytes of header length, the header, the data. */
+static const float *partial(const char *file, const char *name)
+{
+    struct error e;
+    uint64_t header;
+    memcpy(&header, file, sizeof header);
+    json_t *h = json_parse(file + 8, header, &e);
+    json_t *at = json_array_get(json_object_get(json_object_get(h, name), "data_offsets"), 0);
+    if (!at)
+        fail_msg("no tensor %s", name);
+    const float *x = (const float *)(file + 8 + header + json_integer_value(at));
+    json_decref(h);
+    return x;
+}
+
+/* The published logits of three sequences, turned into log-probabilities here. */
+static void logprobs_of_the_sorting_model(void **state)
+{
+    (void)state;
+    struct error e;
+    size_t len;
+    need(SORT "/partials.safetensors");
+    char *file = file_read(SORT "/partials.safetensors", 1 << 24, &len, &e), input[600] = "";
+    if (!file)
+        fail_msg("%s", e.text);
+    float idx[33], logits[99];
+    memcpy(idx, partial(file, "idx"), sizeof idx);
+    memcpy(logits, partial(file, "lm_head"), sizeof logits);
+    for (int i = 0, at = 0; i < 33; i++)
+        at += snprintf(input + at, sizeof input - (size_t)at, "%s%d%s", i % 11 ? "," : "{\"ids\":[", (int)idx[i],
+                       i % 11 == 10 ? "]}\n" : "");
+    struct result r = call("logprobs|model.path=" SORT, input);
+    assert_int_equal(r.status, 0);
+    assert_int_equal(lines_in(r.out), 3);
+    for (int s = 0; s < 3; s++) {
+        json_t *o = object_at(r.out, s);
+        for (int t = 0; t < 10; t++) {
+            const float *row = logits + (s * 11 + t) * 3;
+            double sum = exp((double)row[0]) + exp((double)row[1]) + exp((double)row[2]);
+            double want = row[(int)idx[s * 11 + t + 1]] - log(sum);
+            double got = json_number_value(json_array_get(json_object_get(o, "logp"), (size_t)t + 1));
+            if (!(fabs(got - want) < 2e-5))
+                fail_msg("sequence %d, token %d: %.9g instead of %.9g", s, t + 1, got, want);
+        }
+        json_decref(o);
+    }
+    done(&r);
+    mem_free(file);
+}
+
+static void logprobs_of_bad_lines(void **state)
+{
+    (void)state;
+    need(SORT "/config.json");
+    struct result r =
+        call("logprobs|model.path=" SORT, "{\"ids\":[0,1,2,0,1,2,0,1,2,0,1,2]}\n" /* 12 > 11 */
+                                          "{\"ids\":[0,3]}\n{\"ids\":[-1]}\n{\"ids\":[0.5]}\n{\"ids\":[1e30]}\n"
+                                          "{\"ids\":[null]}\n{\"ids\":{}}\n{\"text\":\"a\"}\n{}\n"
+                                          "{\"ids\":[]}\n{\"ids\":[2]}\n{\"ids\":[2,1.0]}\n");
+    assert_int_equal(r.status, 0);
+    assert_int_equal(lines_in(r.out), 12);
+    for (int i = 0; i < 12; i++) {
+        json_t *o = object_at(r.out, i), *logp = json_object_get(o, "logp");
+        assert_int_equal(json_object_get(o, "error") != NULL, i < 9);
+        if (i >= 9)
+            assert_int_equal(json_array_size(logp), i - 9);
+        json_decref(o);
+    }
+    done(&r);
+}
+
+/* ---- tokenize ---- */
+
+static void tokenize_the_published_cases(void **state)
+{
+    (void)state;
+    struct error e;
+    need(STORIES "golden.json");
+    json_t *golden = json_read(STORIES "golden.json", &e), *cases = json_object_get(golden, "encode_cases"), *one;
+    size_t i;
+    json_array_foreach(cases, i, one)
+    {
+        json_t *in = json_pack("{s:O}", "text", json_object_get(one, "text"));
+        char *line = json_text(in);
+        struct result r = call("tokenize|special=1|model.path=" STORIES "hf", line);
+        json_t *out = object_at(r.out, 0);
+        assert_int_equal(r.status, 0);
+        assert_true(json_equal(json_object_get(out, "ids"), json_object_get(one, "ids_with_bos")));
+        struct result back = call("tokenize|decode=1|model.path=" STORIES "hf", r.out);
+        json_t *text = object_at(back.out, 0);
+        assert_true(json_equal(json_object_get(text, "text"), json_object_get(one, "text")));
+        json_decref(text);
+        json_decref(out);
+        json_decref(in);
+        free(line);
+        done(&r);
+        done(&back);
+    }
+    json_decref(golden);
+}
+
+/* The vectors of RFC 4648, section 10, as tokens: each must equal the tokens of the text. */
+static void tokenize_base64(void **state)
+{
+    (void)state;
+    static const char *const vector[][2] = {{"", ""},
+                                            {"f", "Zg=="},
+                                            {"fo", "Zm8="},
+                                            {"foo", "Zm9v"},
+                                            {"foob", "Zm9vYg=="},
+                                            {"fooba", "Zm9vYmE="},
+                                            {"foobar", "Zm9vYmFy"}};
+    static const char *const bad[] = {"Zg", "Zg=", "Zh==", "====", "Z===", "Zm9v\\n", "Zm 9", "Zg==Zg==", "Zm9-"};
+    need(STORIES "golden.json");
+    for (size_t i = 0; i < sizeof vector / sizeof *vector; i++) {
+        char lines[200];
+        snprintf(lines, sizeof lines, "{\"text\":\"%s\"}\n{\"bytes\":\"%s\"}\n", vector[i][0], vector[i][1]);
+        struct result r = call("tokenize|model.path=" STORIES "hf", lines);
+        json_t *a = object_at(r.out, 0), *b = object_at(r.out, 1);
+        assert_non_null(json_object_get(a, "ids"));
+        assert_true(json_equal(a, b));
+        json_decref(a);
+        json_decref(b);
+        done(&r);
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        char line[100];
+        snprintf(line, sizeof line, "{\"bytes\":\"%s\"}", bad[i]);
+        struct result r = call("tokenize|model.path=" STORIES "hf", line);
+        if (!strstr(r.out, "no base64"))
+            fail_msg("%s: %s", bad[i], r.out);
+        done(&r);
+    }
+}
+
+/* Token 3 + b is byte b there. */
+static void decode_bytes_that_are_no_text(void **state)
+{
+    (void)state;
+    need(STORIES "golden.json");
+    struct result r = call("tokenize|decode=1|model.path=" STORIES "hf",
+                           "{\"ids\":[131,4]}\n{\"ids\":[3]}\n{\"ids\":[512]}\n{\"ids\":[]}\n{\"text\":\"a\"}\n");
+    assert_int_equal(r.status, 0);
+    assert_int_equal(lines_in(r.out), 5);
+    assert_non_null(strstr(r.out, "{\"bytes\":\"gAE=\"}\n{\"bytes\":\"AA==\"}\n{\"error\":"));
+    assert_non_null(strstr(r.out, "{\"text\":\"\"}\n{\"error\":"));
+    done(&r);
+}
+
+/* ---- sample ---- */
+
+static void sample_greedily(void **state)
+{
+    (void)state;
+    struct error e;
+    need(STORIES "golden.json");
+    json_t *golden = json_read(STORIES "golden.json", &e), *want = json_object_get(golden, "greedy_ids");
+    json_t *gap = json_object_get(golden, "top1_minus_top2_logit");
+    struct result r = call("sample|json=1|temperature=0|max_new=256|model.path=" STORIES "hf", NULL);
+    assert_int_equal(r.status, 0);
+    json_t *o = object_at(r.out, 0), *ids = json_object_get(o, "ids");
+    for (size_t i = 0; i < 256 && json_number_value(json_array_get(gap, i)) > 0.01; i++)
+        assert_true(json_equal(json_array_get(ids, i), json_array_get(want, i)));
+    struct result one = call("sample|json=1|top_k=1|max_new=256|model.path=" STORIES "hf", NULL);
+    json_t *same = object_at(one.out, 0);
+    assert_true(json_equal(json_object_get(same, "ids"), ids));
+    struct result text =
+        call("sample|temperature=0|max_new=20|prompt=Once upon a time, there was a|model.path=" STORIES "hf", NULL);
+    assert_string_equal(text.err, "");
+    assert_memory_equal(text.out, "Once upon a time, there was a little girl named Lily. She loved", 63);
+    done(&r);
+    done(&one);
+    done(&text);
+    json_decref(o);
+    json_decref(same);
+    json_decref(golden);
+}
+
+/* Six symbols, then the same in order; the context holds five of them. */
+static void sample_sorts(void **state)
+{
+    (void)state;
+    static const char *const sorted[][2] = {{"2,1,0,2,1,0", "0,0,1,1,2\n"},
+                                            {"1,1,1,0,2,2", "0,1,1,1,2\n"},
+                                            {"2,2,2,2,2,0", "0,2,2,2,2\n"},
+                                            {"0,0,0,0,0,0", "0,0,0,0,0\n"}};
+    need(SORT "/config.json");
+    for (int i = 0; i < 4; i++) {
+        char words[200];
+        snprintf(words, sizeof words, "sample|temperature=0|model.path=" SORT "|ids=%s", sorted[i][0]);
+        struct result r = call(words, NULL);
+        assert_int_equal(r.status, 0);
+        assert_string_equal(r.out, sorted[i][1]);
+        done(&r);
+    }
+    expect("sample|model.path=" SORT "|prompt=abc", 2, NULL, "no tokenizer");
+    expect("sample|model.path=" SORT "|ids=0,1,x", 2, NULL, "'x'");
+    expect("sample|model.path=" SORT "|ids=0,,1", 2, NULL, "whole numbers");
+    expect("sample|model.path=" SORT "|ids=0,3", 2, NULL, "outside the vocabulary");
+    expect("sample|model.path=" SORT "|ids=0,1|max_new=10", 2, NULL, "room for 9");
+    expect("sample|model.path=" SORT "|ids=0,1|max_support=2", 2, NULL, "max_support changes nothing");
+}
+
+static void samples_follow_from_the_seed(void **state)
+{
+    (void)state;
+    need(STORIES "golden.json");
+#define MANY "sample|max_new=30|prompt=Lily|model.path=" STORIES "hf|json=1|"
+    struct result one = call(MANY "seed=5", NULL), two = call(MANY "seed=5|n=20|threads=1", NULL),
+                  other = call(MANY "seed=6", NULL);
+    assert_int_equal(lines_in(two.out), 20);
+    assert_memory_equal(one.out, two.out, strlen(one.out)); /* the first sample does not depend on how many follow */
+    assert_string_not_equal(one.out, other.out);
+    done(&one);
+    done(&two);
+    done(&other);
+}
+
+/* ---- eval ---- */
+
+/* A directory as a run leaves it, with untrained weights. */
+static void make_run(const char *dir)
+{
+    struct session s;
+    struct error e;
+    char path[700];
+    snprintf(path, sizeof path, "%s/checkpoint", dir);
+    if (file_make_directory(path, &e) || session_open(&s, "chain", NULL, 0, 0, &e) ||
+        checkpoint_save(&s.policy, path, &s.special, &e) || tokenizer_save(s.tokenizer, path, &e))
+        fail_msg("%s", e.text);
+    snprintf(path, sizeof path, "%s/recipe.ini", dir);
+    if (file_write(path, s.recipe.text, strlen(s.recipe.text), &e))
+        fail_msg("%s", e.text);
+    session_close(&s);
+}
+
+/* The line without what depends on the clock and on the names. */
+static json_t *measured(const char *line)
+{
+    static const char *const other[] = {"t_seconds", "model", "recipe"};
+    json_t *o = object_at(line, 0);
+    for (int i = 0; i < 3; i++)
+        json_object_del(o, other[i]);
+    return o;
+}
+
+static void eval_of_a_recipe_and_of_a_run(void **state)
+{
+    (void)state;
+    char dir[600], words[1500];
+    in_folder(dir, "run");
+    make_run(dir);
+    struct result a = call("eval|chain|eval.prompts=12|eval.samples=3", NULL);
+    snprintf(words, sizeof words, "eval|%s|eval.prompts=12|eval.samples=3", dir);
+    struct result b = call(words, NULL);
+    if (b.status)
+        fail_msg("%s", b.err);
+    assert_int_equal(a.status, 0);
+    assert_int_equal(lines_in(a.out), 1);
+    assert_non_null(strstr(a.err, "pass@3"));
+    json_t *x = measured(a.out), *y = measured(b.out);
+    assert_int_equal(json_integer_value(json_object_get(x, "prompts")), 12);
+    assert_true(json_is_real(json_object_get(x, "pass@3_se")));
+    assert_true(json_real_value(json_object_get(x, "truncated")) > 0); /* noise seldom ends by itself */
+    assert_true(json_equal(x, y));                                     /* the same weights by another way */
+    json_decref(x);
+    json_decref(y);
+    done(&a);
+    done(&b);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(words_that_are_no_verb),
+        cmocka_unit_test(names_do_not_collide),
+        cmocka_unit_test(help_of_every_verb),
+        cmocka_unit_test(wrong_options),
+        cmocka_unit_test(everything_is_listed_and_shown),
+        cmocka_unit_test(one_line_in_one_line_out),
+        cmocka_unit_test(endless_line),
+        cmocka_unit_test(logprobs_of_the_story_model),
+        cmocka_unit_test(logprobs_of_the_sorting_model),
+        cmocka_unit_test(logprobs_of_bad_lines),
+        cmocka_unit_test(tokenize_the_published_cases),
+        cmocka_unit_test(tokenize_base64),
+        cmocka_unit_test(decode_bytes_that_are_no_text),
+        cmocka_unit_test(sample_greedily),
+        cmocka_unit_test(sample_sorts),
+        cmocka_unit_test(samples_follow_from_the_seed),
+        cmocka_unit_test(eval_of_a_recipe_and_of_a_run),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
