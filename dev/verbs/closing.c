@@ -33,7 +33,7 @@ const char *report_diagnosis(const struct trainer *t)
         truncated += b->truncated[i];
     for (int g = 0; g < b->groups; g++)
         equal += stat_equal(b->reward + b->group_first[g], NULL, b->group_first[g + 1] - b->group_first[g]);
-    if (truncated == b->samples)
+    if (truncated == b->samples && count_verdict(b, VERDICT_RIGHT) == 0)
         return "no response ended before rollout.max_new: raise it, or warm up until the end-of-sequence token is used";
     if (count_verdict(b, VERDICT_UNPARSABLE) == b->samples)
         return "no response had the form of an answer: warm up longer, or reward the form (score = outcome, format)";

@@ -129,42 +129,42 @@ static int greedy_pass(struct session *s, const struct model *m, struct sampler 
     return bad ? -1 : 0;
 }
 
-static int sampled_pass(struct session *s, const struct model *m, struct sampler *sampler, int prompts, int k,
+static int sampled_pass(struct session *s, const struct model *m, struct sampler *sampler, int prompts, int n,
                         double temperature, int max_new, struct evaluation *v, struct error *e)
 {
     struct pass p = {0};
     struct sampling how = {(float)temperature, 0, 1, 0, 0};
     double mean = 0, mean_square = 0, pass = 0, pass_square = 0, length = 0;
-    pass_alloc(&p, prompts, k, s->max_prompt, max_new, 0);
-    int bad = make_requests(s, &p, prompts, k, max_new, e) ||
+    pass_alloc(&p, prompts, n, s->max_prompt, max_new, 0);
+    int bad = make_requests(s, &p, prompts, n, max_new, e) ||
               sampler_run(sampler, m, p.request, prompts, &how, EVAL_SEED, RNG_EVAL, s->special.eos, p.response, e);
     for (int i = 0; i < prompts && !bad; i++) {
         int right = 0;
-        for (int j = 0; j < k; j++) {
+        for (int j = 0; j < n; j++) {
             enum verdict strict, lenient;
-            const struct response *r = &p.response[(size_t)i * k + j];
+            const struct response *r = &p.response[(size_t)i * n + j];
             decode(s, &p, r);
             s->task.row->check(&s->task, &p.item[i], p.text.s, p.text.len, &strict, &lenient);
             right += strict == VERDICT_RIGHT;
             length += r->len;
         }
-        double share = (double)right / k, at_k = pass_at_k(k, right, k);
+        double share = (double)right / n, at_k = pass_at_k(n, right, v->k);
         mean += share / prompts;
         mean_square += share * share / prompts;
         pass += at_k / prompts;
         pass_square += at_k * at_k / prompts;
     }
     v->sampled = mean;
-    v->sampled_se = standard_error(mean, mean_square, prompts);
+    v->sampled_se = prompts > 1 ? standard_error(mean, mean_square, prompts) : standard_error(mean, mean, n);
     v->pass_k = pass;
     v->pass_k_se = standard_error(pass, pass_square, prompts);
-    v->sampled_length = length / ((double)prompts * k);
+    v->sampled_length = length / ((double)prompts * n);
     pass_free(&p, prompts);
     return bad ? -1 : 0;
 }
 
-int evaluate(struct session *s, const struct model *m, struct sampler *sampler, int prompts, int k, double temperature,
-             int max_new, struct evaluation *out, struct shown *shown, struct error *e)
+int evaluate(struct session *s, const struct model *m, struct sampler *sampler, int prompts, int samples,
+             double temperature, int max_new, struct evaluation *out, struct shown *shown, struct error *e)
 {
     double start = clock_now();
     uint64_t size = s->task.size[SPLIT_TEST];
@@ -172,11 +172,12 @@ int evaluate(struct session *s, const struct model *m, struct sampler *sampler, 
     if (size && (uint64_t)prompts > size)
         prompts = (int)size;
     out->prompts = prompts;
-    out->k = k;
+    out->samples = samples;
+    out->k = samples < PASS_K ? samples : PASS_K;
     out->sampled = out->sampled_se = out->pass_k = out->pass_k_se = out->sampled_length = NAN;
     if (greedy_pass(s, m, sampler, prompts, max_new, out, shown, e))
         return -1;
-    if (k > 0 && sampled_pass(s, m, sampler, prompts, k, temperature, max_new, out, e))
+    if (samples > 0 && sampled_pass(s, m, sampler, prompts, samples, temperature, max_new, out, e))
         return -1;
     out->seconds = clock_now() - start;
     return 0;
@@ -192,6 +193,7 @@ json_t *evaluation_json(const struct evaluation *v, long step, const char *phase
     json_object_set_new(o, "phase", json_string(phase));
     json_object_set_new(o, "split", json_string("test"));
     json_object_set_new(o, "prompts", json_integer(v->prompts));
+    json_object_set_new(o, "samples", json_integer(v->samples));
     json_object_set_new(o, "accuracy", json_real(v->accuracy));
     json_object_set_new(o, "accuracy_se", json_real(v->accuracy_se));
     json_object_set_new(o, "lenient", json_real(v->lenient));

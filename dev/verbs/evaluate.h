@@ -3,10 +3,11 @@
 #define EVALUATE_H
 #include "session.h"
 
+enum { PASS_K = 8 };
 struct evaluation {
-    int prompts, k;
+    int prompts, samples, k; /* pass@k of `samples` drawn for a prompt, k = min(samples, PASS_K) */
     double accuracy, accuracy_se, lenient, unparsed, truncated, length; /* greedy */
-    double sampled, sampled_se, pass_k, pass_k_se;      /* k samples a prompt; NAN when k is 0 */
+    double sampled, sampled_se, pass_k, pass_k_se;      /* NAN without samples. One prompt: its standard error is over samples */
     double sampled_length;
     double seconds;
 };
@@ -14,9 +15,9 @@ struct evaluation {
 enum { SHOWN = 2 };
 struct shown { struct text prompt[SHOWN], response[SHOWN]; enum verdict verdict[SHOWN]; };
 
-/* prompts test items answered greedily, and k times at `temperature` when k > 0. shown may be NULL. */
-int evaluate(struct session *s, const struct model *m, struct sampler *sampler, int prompts, int k, double temperature,
-             int max_new, struct evaluation *out, struct shown *shown, struct error *e);
+/* prompts test items answered greedily, and `samples` times at `temperature` when samples > 0. shown may be NULL. */
+int evaluate(struct session *s, const struct model *m, struct sampler *sampler, int prompts, int samples,
+             double temperature, int max_new, struct evaluation *out, struct shown *shown, struct error *e);
 /* pass@k of c right ones among n, unbiased: 1 - C(n-c, k) / C(n, k) (Chen et al. 2021, Evaluating Large Language Models Trained
  * on Code, eq. 1). */
 double pass_at_k(int n, int c, int k);
