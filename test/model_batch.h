@@ -187,17 +187,40 @@ static inline void rig_forward(struct rig *r, const struct packed *p, int plain,
         .V = 11, .context = 256, .C = 8, .layers = 2, .H = 4, .G = 2, .D = 4, .F = 10, .norm = NORM_RMS,               \
         .position = POSITION_ROTARY, .mlp = MLP_SWIGLU, .tied = 1, .norm_eps = 1e-5f, .rope_theta = 100, __VA_ARGS__   \
     }
-static const struct arch tiny_gpt2 = {.V = 11, .context = 256, .C = 6, .layers = 2, .H = 2, .G = 2, .D = 3, .F = 9,
-                                      .norm = NORM_LAYER, .position = POSITION_LEARNED, .mlp = MLP_GELU,
-                                      .qkv_bias = 1, .out_bias = 1, .mlp_bias = 1, .tied = 1, .norm_eps = 1e-5f};
+static const struct arch tiny_gpt2 = {.V = 11,
+                                      .context = 256,
+                                      .C = 6,
+                                      .layers = 2,
+                                      .H = 2,
+                                      .G = 2,
+                                      .D = 3,
+                                      .F = 9,
+                                      .norm = NORM_LAYER,
+                                      .position = POSITION_LEARNED,
+                                      .mlp = MLP_GELU,
+                                      .qkv_bias = 1,
+                                      .out_bias = 1,
+                                      .mlp_bias = 1,
+                                      .tied = 1,
+                                      .norm_eps = 1e-5f};
 static const struct arch tiny_llama = TINY_LLAMA(.qkv_bias = 0);
 static const struct arch tiny_qwen2 = TINY_LLAMA(.qkv_bias = 1);
 static const struct arch tiny_qwen3 = TINY_LLAMA(.qk_norm = 1);
 static const struct arch tiny_biased = TINY_LLAMA(.qkv_bias = 1, .out_bias = 1, .mlp_bias = 1, .qk_norm = 1);
 /* output of its own, one key head for all queries, queries wider than the stream, long-context scaling */
-static const struct arch tiny_untied = {.V = 11, .context = 256, .C = 8, .layers = 1, .H = 3, .G = 1, .D = 6, .F = 7,
-                                        .norm = NORM_RMS, .position = POSITION_ROTARY, .mlp = MLP_GELU,
-                                        .norm_eps = 1e-5f, .rope_theta = 10000,
+static const struct arch tiny_untied = {.V = 11,
+                                        .context = 256,
+                                        .C = 8,
+                                        .layers = 1,
+                                        .H = 3,
+                                        .G = 1,
+                                        .D = 6,
+                                        .F = 7,
+                                        .norm = NORM_RMS,
+                                        .position = POSITION_ROTARY,
+                                        .mlp = MLP_GELU,
+                                        .norm_eps = 1e-5f,
+                                        .rope_theta = 10000,
                                         .rope_scaling = {2, 8, 1, 4, 64}};
 
 #endif

@@ -1,18 +1,42 @@
 /* Sampler and trainer are one arithmetic: what sampling records is bit for bit what the training forward computes, for
- * any number of slots and threads, and a difference in weights or temperature shows. Trained models from outside give the
- * numbers published with them.
+ * any number of slots and threads, and a difference in weights or temperature shows. Trained models from outside give
+ * the numbers published with them.
  */
 #include "../model/base/json.h"
 #include "../model/checkpoint.h"
 #include "../model/safetensors.h"
 #include "model_batch.h" /* last: cmocka has a macro fail */
 
-static const struct arch llama = {.V = 53, .context = 160, .C = 48, .layers = 2, .H = 4, .G = 2, .D = 12, .F = 80,
-                                  .norm = NORM_RMS, .position = POSITION_ROTARY, .mlp = MLP_SWIGLU, .tied = 1,
-                                  .qk_norm = 1, .norm_eps = 1e-5f, .rope_theta = 10000};
-static const struct arch gpt2 = {.V = 53, .context = 160, .C = 40, .layers = 2, .H = 4, .G = 4, .D = 10, .F = 96,
-                                 .norm = NORM_LAYER, .position = POSITION_LEARNED, .mlp = MLP_GELU, .qkv_bias = 1,
-                                 .out_bias = 1, .mlp_bias = 1, .norm_eps = 1e-5f};
+static const struct arch llama = {.V = 53,
+                                  .context = 160,
+                                  .C = 48,
+                                  .layers = 2,
+                                  .H = 4,
+                                  .G = 2,
+                                  .D = 12,
+                                  .F = 80,
+                                  .norm = NORM_RMS,
+                                  .position = POSITION_ROTARY,
+                                  .mlp = MLP_SWIGLU,
+                                  .tied = 1,
+                                  .qk_norm = 1,
+                                  .norm_eps = 1e-5f,
+                                  .rope_theta = 10000};
+static const struct arch gpt2 = {.V = 53,
+                                 .context = 160,
+                                 .C = 40,
+                                 .layers = 2,
+                                 .H = 4,
+                                 .G = 4,
+                                 .D = 10,
+                                 .F = 96,
+                                 .norm = NORM_LAYER,
+                                 .position = POSITION_LEARNED,
+                                 .mlp = MLP_GELU,
+                                 .qkv_bias = 1,
+                                 .out_bias = 1,
+                                 .mlp_bias = 1,
+                                 .norm_eps = 1e-5f};
 
 /* ---- asking for answers ---- */
 
@@ -97,7 +121,8 @@ static int train_forward(struct rig *r, const struct asked *a, double temperatur
     struct tape t;
     layout_create(&l, &r->dev, r->model.arch.V, rows, segments, groups, R, supports ? KEPT : 0);
     layout_set(&l, ids, seg, group, groups);
-    layout_entries(&l, R, row, target, temperatures, supports ? support : NULL, supports ? kept : NULL, entries, groups);
+    layout_entries(&l, R, row, target, temperatures, supports ? support : NULL, supports ? kept : NULL, entries,
+                   groups);
     tape_plan(&t, &r->model.arch, &r->dev, rows, R, l.store, 1);
     tape_commit(&t);
     model_forward(&r->model, &t, &l.rows, t.kv, 0, l.store);
@@ -123,9 +148,9 @@ static int mismatches(struct rig *r, const struct asked *a, double temperature, 
 }
 
 static const struct sampling ways[] = {
-    {1, 0, 1, 0, 0},        {0.7f, 0, 1, 0, 0},        {1.5f, 0, 1, 0, 0},           {0, 0, 1, 0, 0},
-    {1, 5, 1, 0, KEPT},     {0.8f, 0, 0.9f, 0, KEPT},  {1.25f, 0, 1, 0.1f, KEPT},    {0.6f, 7, 0.95f, 0.02f, KEPT},
-    {1, 0, 1, 0, KEPT},     {1, 1, 1, 0, KEPT},
+    {1, 0, 1, 0, 0},    {0.7f, 0, 1, 0, 0},       {1.5f, 0, 1, 0, 0},        {0, 0, 1, 0, 0},
+    {1, 5, 1, 0, KEPT}, {0.8f, 0, 0.9f, 0, KEPT}, {1.25f, 0, 1, 0.1f, KEPT}, {0.6f, 7, 0.95f, 0.02f, KEPT},
+    {1, 0, 1, 0, KEPT}, {1, 1, 1, 0, KEPT},
 };
 enum { WAYS = sizeof ways / sizeof *ways };
 
@@ -180,7 +205,9 @@ static void slots_and_threads_change_nothing(void **state)
 {
     (void)state;
     static struct asked first, other;
-    static const struct { int slots, threads; } run[] = {{1, 1}, {2, 3}, {5, 2}, {64, 1}, {64, 3}};
+    static const struct {
+        int slots, threads;
+    } run[] = {{1, 1}, {2, 3}, {5, 2}, {64, 1}, {64, 3}};
     for (int i = 0; i < WAYS; i++)
         for (unsigned n = 0; n < sizeof run / sizeof *run; n++) {
             struct rig r;
@@ -227,6 +254,52 @@ static void answers_end_as_documented(void **state)
     rig_close(&r);
 }
 
+/* Every part of the key changes the draws, each position has its own, and sample i from sample0 = 1 is sample i + 1
+ * from 0. All weights are zero, so that every token is as likely as any other whatever came before. */
+static void draws_follow_their_key(void **state)
+{
+    (void)state;
+    enum { LEN = 40 };
+    struct rig r;
+    struct sampler s;
+    struct error e = {{0}};
+    int32_t prompt = 1, ids[7][2][LEN];
+    double logp[2][LEN], entropy[2][LEN];
+    static const struct {
+        int seed, purpose, step, key, sample0;
+    } by[7] = {{1, RNG_SAMPLE, 1, 1, 0}, {2, RNG_SAMPLE, 1, 1, 0}, {1, RNG_EVAL, 1, 1, 0},  {1, RNG_SAMPLE, 2, 1, 0},
+               {1, RNG_SAMPLE, 1, 2, 0}, {1, RNG_SAMPLE, 1, 1, 1}, {1, RNG_SAMPLE, 1, 1, 0}};
+    rig_open(&r, &cpu_ops, &llama, 1, 16);
+    r.dev.ops->zero(&r.dev, r.model.param, r.model.reals);
+    sampler_plan(&s, &llama, &r.dev, 2, 1, LEN, 0);
+    sampler_commit(&s);
+    for (int i = 0; i < 7; i++) {
+        struct response out[2];
+        struct request q = {&prompt, 1, 2, LEN, (uint64_t)by[i].step, (uint64_t)by[i].key, (uint32_t)by[i].sample0};
+        for (int k = 0; k < 2; k++)
+            out[k] = (struct response){ids[i][k], logp[k], entropy[k], NULL, NULL, 0, 0};
+        assert_int_equal(sampler_run(&s, &r.model, &q, 1, &ways[0], (uint64_t)by[i].seed,
+                                     (enum rng_purpose)by[i].purpose, -1, out, &e),
+                         0);
+        int distinct = 0;
+        for (int v = 0; v < llama.V; v++)
+            for (int t = 0; t < LEN; t++)
+                if (ids[i][0][t] == v) {
+                    distinct++;
+                    break;
+                }
+        assert_true(distinct > 20); /* 28 of 53 are expected in 40 draws */
+        for (int t = 0; t < LEN; t++)
+            assert_true(fabs(logp[0][t] + log(llama.V)) < 1e-5 && fabs(entropy[0][t] - log(llama.V)) < 1e-5);
+        for (int other = 0; other < i && i < 6; other++)
+            assert_memory_not_equal(ids[i][0], ids[other][0], sizeof ids[0][0]);
+    }
+    assert_memory_equal(ids[5][0], ids[0][1], sizeof ids[0][0]);
+    assert_memory_equal(ids[6], ids[0], sizeof ids[0]);
+    sampler_free(&s);
+    rig_close(&r);
+}
+
 static void impossible_requests_are_refused(void **state)
 {
     (void)state;
@@ -237,9 +310,17 @@ static void impossible_requests_are_refused(void **state)
     rig_open(&r, &cpu_ops, &llama, 1, 16);
     sampler_plan(&s, &llama, &r.dev, 2, PROMPT, ANSWER, 0);
     sampler_commit(&s);
-    static const struct { int len, max_new, id; const char *says; } bad[] = {
-        {0, 4, 1, "empty"},          {PROMPT + 1, 4, 1, "tokens"},     {4, 0, 1, "between 1 and"},
-        {4, ANSWER + 1, 1, "between 1 and"}, {PROMPT, ANSWER, 1, "context"}, {4, 4, 53, "vocabulary"}, {4, 4, -1, "vocabulary"},
+    static const struct {
+        int len, max_new, id;
+        const char *says;
+    } bad[] = {
+        {0, 4, 1, "empty"},
+        {PROMPT + 1, 4, 1, "tokens"},
+        {4, 0, 1, "between 1 and"},
+        {4, ANSWER + 1, 1, "between 1 and"},
+        {PROMPT, ANSWER, 1, "context"},
+        {4, 4, 53, "vocabulary"},
+        {4, 4, -1, "vocabulary"},
     };
     for (unsigned i = 0; i < sizeof bad / sizeof *bad; i++) {
         ask(&a, llama.V);
@@ -296,7 +377,7 @@ static void frequencies_follow_probabilities(void **state)
 /* ---- trained models from outside ---- */
 
 #define STORIES "../shared/data/stories260K"
-#define SORTER "../shared/data/gpt-nano-sort"
+#define SORTER  "../shared/data/gpt-nano-sort"
 
 static void load(struct rig *r, const char *dir, int rows, int groups)
 {
@@ -311,7 +392,8 @@ static void load(struct rig *r, const char *dir, int rows, int groups)
     tape_commit(&r->tape);
 }
 
-/* Logits of every row of `groups` sequences of `len` ids each, and logp of the target of every row when there is one. */
+/* Logits of every row of `groups` sequences of `len` ids each, and logp of the target of every row when there is one.
+ */
 static void all_logits(struct rig *r, const int32_t *ids, const int32_t *target, int groups, int len, double *logits,
                        double *logp)
 {
@@ -498,6 +580,7 @@ int main(void)
         cmocka_unit_test(a_difference_shows),
         cmocka_unit_test(slots_and_threads_change_nothing),
         cmocka_unit_test(answers_end_as_documented),
+        cmocka_unit_test(draws_follow_their_key),
         cmocka_unit_test(impossible_requests_are_refused),
         cmocka_unit_test(frequencies_follow_probabilities),
         cmocka_unit_test(stories_as_published),

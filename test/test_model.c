@@ -121,12 +121,36 @@ static void assert_near(const double *x, const double *y, int n, double toleranc
 }
 
 /* Large enough that operations use several threads. */
-static const struct arch middle_llama = {.V = 67, .context = 256, .C = 48, .layers = 2, .H = 4, .G = 2, .D = 12, .F = 80,
-                                         .norm = NORM_RMS, .position = POSITION_ROTARY, .mlp = MLP_SWIGLU, .tied = 1,
-                                         .qk_norm = 1, .norm_eps = 1e-5f, .rope_theta = 10000};
-static const struct arch middle_gpt2 = {.V = 67, .context = 256, .C = 48, .layers = 2, .H = 4, .G = 4, .D = 12, .F = 96,
-                                        .norm = NORM_LAYER, .position = POSITION_LEARNED, .mlp = MLP_GELU,
-                                        .qkv_bias = 1, .out_bias = 1, .mlp_bias = 1, .norm_eps = 1e-5f};
+static const struct arch middle_llama = {.V = 67,
+                                         .context = 256,
+                                         .C = 48,
+                                         .layers = 2,
+                                         .H = 4,
+                                         .G = 2,
+                                         .D = 12,
+                                         .F = 80,
+                                         .norm = NORM_RMS,
+                                         .position = POSITION_ROTARY,
+                                         .mlp = MLP_SWIGLU,
+                                         .tied = 1,
+                                         .qk_norm = 1,
+                                         .norm_eps = 1e-5f,
+                                         .rope_theta = 10000};
+static const struct arch middle_gpt2 = {.V = 67,
+                                        .context = 256,
+                                        .C = 48,
+                                        .layers = 2,
+                                        .H = 4,
+                                        .G = 4,
+                                        .D = 12,
+                                        .F = 96,
+                                        .norm = NORM_LAYER,
+                                        .position = POSITION_LEARNED,
+                                        .mlp = MLP_GELU,
+                                        .qkv_bias = 1,
+                                        .out_bias = 1,
+                                        .mlp_bias = 1,
+                                        .norm_eps = 1e-5f};
 
 static double *gradient_in_pieces(const struct ops *ops, const struct arch *a, const struct content *c, int threads,
                                   int piece, int shared, int chunk, int *n)
@@ -140,6 +164,7 @@ static double *gradient_in_pieces(const struct ops *ops, const struct arch *a, c
     for (int g = 0; g < c->groups; g += piece) {
         pack_groups(&p, c, g, g + piece < c->groups ? g + piece : c->groups, shared);
         backward(&r, &p, 0);
+        assert_true(!chunk || r.layout.chunks > 1);
     }
     model_grad_norm(&r.model);
     double *x = all_values(&r.model, 1, n);
@@ -150,9 +175,17 @@ static double *gradient_in_pieces(const struct ops *ops, const struct arch *a, c
 static void pieces_and_threads(const struct arch *a)
 {
     struct content c = random_content(a->V, GROUPS, ANSWER, 3);
-    static const struct { int threads, piece, chunk; } way[] = {{1, 1, 0}, {1, 2, 0}, {1, 3, 0}, {2, GROUPS, 0},
-                                                                {2, 1, 0}, {3, 2, 0}, {1, GROUPS, GRADIENT_BLOCK}};
-    int n, other;
+    static const struct {
+        int threads, piece, chunk;
+    } way[] = {{1, 1, 0}, {1, 2, 0}, {1, 3, 0}, {2, GROUPS, 0}, {2, 1, 0}, {3, 2, 0}, {1, GROUPS, GRADIENT_BLOCK}};
+    int n, other, most = 0;
+    for (int g = 0; g < GROUPS; g++) {
+        int entries = 0;
+        for (int i = 0; i < c.group[g].samples; i++)
+            entries += c.group[g].len[i];
+        most = entries > most ? entries : most;
+    }
+    assert_true(most > GRADIENT_BLOCK); /* a group of several blocks */
     double *want = gradient_in_pieces(&cpu_ops, a, &c, 1, GROUPS, 1, 0, &n);
     for (unsigned i = 0; i < sizeof way / sizeof *way; i++) {
         double *got = gradient_in_pieces(&cpu_ops, a, &c, way[i].threads, way[i].piece, 1, way[i].chunk, &other);
@@ -180,7 +213,7 @@ static void shared_prompts_equal_copies(void **state)
     static struct packed p;
     static double logp[2][ROWS], entropy[2][ROWS];
     for (unsigned i = 0; i < sizeof arch / sizeof *arch; i++) {
-        struct content c = random_content(arch[i]->V, GROUPS, 70, 8);
+        struct content c = random_content(arch[i]->V, GROUPS, ANSWER, 3); /* of several blocks */
         int R = 0, n;
         for (int shared = 0; shared < 2; shared++) {
             struct rig r;
@@ -349,7 +382,37 @@ static void optimiser_equals_plain_loop(void **state)
     check_optimiser(&cpu_ops, 1e9, 1e-6);
 }
 
-/* ---- sizes ---- */
+/* ---- sizes and tables ---- */
+
+/* Frequencies read off the table's first position, against values computed by hand from the published rules:
+ * wavelengths are 6.28, 62.8, 628 and 6283 tokens; llama3 with 64 original positions leaves those below 64/4 alone,
+ * divides those above 64/1 by 8 and blends the second: s = (64/62.832 - 1)/3 = 0.0061972, (1 - s)/80 + s/10 =
+ * 0.0130423. */
+static void rotary_table_as_published(void **state)
+{
+    (void)state;
+    static const double want[3][4] = {
+        {1, 0.1, 0.01, 0.001}, {0.125, 0.0125, 0.00125, 0.000125}, {1, 0.0130423, 0.00125, 0.000125}};
+    for (int kind = 0; kind < 3; kind++) {
+        struct arch a = tiny_llama;
+        struct rig r;
+        double row[8];
+        a.D = 8;
+        a.rope_theta = 10000;
+        a.rope_scaling.kind = kind;
+        a.rope_scaling.factor = 8;
+        a.rope_scaling.low = 1;
+        a.rope_scaling.high = 4;
+        a.rope_scaling.original = 64;
+        rig_open(&r, &ref_ops, &a, 1, 4);
+        for (int t = 1; t < 3; t++) {
+            r.dev.ops->download(&r.dev, row, dev_at(&r.dev, r.model.rope, (size_t)t * 8), 8);
+            for (int i = 0; i < 4; i++)
+                assert_true(fabs(atan2(row[2 * i + 1], row[2 * i]) / t - want[kind][i]) < 1e-7);
+        }
+        rig_close(&r);
+    }
+}
 
 static void parameters_are_counted(void **state)
 {
@@ -387,6 +450,7 @@ int main(void)
         cmocka_unit_test(keeping_changes_no_bit),
         cmocka_unit_test(pieces_and_threads_change_no_bit),
         cmocka_unit_test(optimiser_equals_plain_loop),
+        cmocka_unit_test(rotary_table_as_published),
         cmocka_unit_test(parameters_are_counted),
     };
     return cmocka_run_group_tests_name("model", tests, NULL, NULL);
