@@ -80,7 +80,10 @@ double figure_text_width(const char *s, double size)
                                     635,  635, 411, 521, 392, 634, 592, 818, 592, 592, 525, 636, 337, 636, 838};
     double w = 0;
     for (unsigned c; (c = figure_char(&s)) != 0;)
-        w += c >= ' ' && c <= '~' ? advance[c - ' '] : c < 0x2000 ? 640 : 1000;
+        w += c >= ' ' && c <= '~'                    ? advance[c - ' ']
+             : c == 0xb1 || c == 0xd7 || c == 0x2212 ? 838
+             : c < 0x2000                            ? 640
+                                                     : 1000;
     return w * size / 1000;
 }
 
@@ -211,6 +214,52 @@ static void y_range(struct axis *a, const struct figure_panel *p)
     }
 }
 
+static int is_squeezed(const struct layout *l)
+{
+    return l->f->squeezed_share > 0 && l->f->squeezed > l->x.low && l->f->squeezed < l->x.high;
+}
+
+static double x_at(const struct layout *l, double v)
+{
+    double pad = 8; /* so that a dot at the end of the range is whole */
+    double low = l->x.low, high = l->x.high, from = 0, to = 1;
+    if (is_squeezed(l)) {
+        if (v < l->f->squeezed)
+            high = l->f->squeezed, to = l->f->squeezed_share;
+        else
+            low = l->f->squeezed, from = l->f->squeezed_share;
+    }
+    double share = from + (v - low) / (high - low) * (to - from);
+    return l->left + pad + share * (l->width - l->left - l->right - 2 * pad);
+}
+
+static int x_wanted(double pixels)
+{
+    int n = (int)(pixels / 80);
+    return n < 2 ? 2 : n > 12 ? 12 : n;
+}
+
+/* Both sides of a squeezed axis have ticks of their own; of two that would touch the left one goes. */
+static void set_x_ticks(struct layout *l, int whole)
+{
+    double pixels = l->width - l->left - l->right;
+    struct axis *a = &l->x;
+    if (!is_squeezed(l)) {
+        set_ticks(a, x_wanted(pixels), whole, 0);
+        return;
+    }
+    double middle = l->f->squeezed;
+    struct axis left = {.low = a->low, .high = middle}, right = {.low = middle, .high = a->high};
+    set_ticks(&left, x_wanted(pixels * l->f->squeezed_share), whole, 0);
+    set_ticks(&right, x_wanted(pixels * (1 - l->f->squeezed_share)), whole, 0);
+    a->step = right.step;
+    for (int i = 0; i < left.ticks; i++)
+        if (x_at(l, left.tick[i]) < x_at(l, right.tick[0]) - 55)
+            a->tick[a->ticks++] = left.tick[i];
+    for (int i = 0; i < right.ticks && a->ticks < MAX_TICKS; i++)
+        a->tick[a->ticks++] = right.tick[i];
+}
+
 static void x_range(struct layout *l)
 {
     struct axis *a = &l->x;
@@ -227,14 +276,7 @@ static void x_range(struct layout *l)
         }
     for (int i = 0; i < l->f->marks && a->low <= a->high; i++)
         include(a, l->f->mark[i].x);
-    int wanted = (int)((l->width - l->left - l->right) / 90);
-    set_ticks(a, wanted < 2 ? 2 : wanted > 12 ? 12 : wanted, whole, 0);
-}
-
-static double x_at(const struct layout *l, double v)
-{
-    double pad = 8; /* so that a dot at the end of the range is whole */
-    return l->left + pad + (v - l->x.low) / (l->x.high - l->x.low) * (l->width - l->left - l->right - 2 * pad);
+    set_x_ticks(l, whole);
 }
 
 static double y_at(const struct place *p, double v)
@@ -330,8 +372,12 @@ static double *smoothed(const struct figure_line *line)
         for (end = first; end < line->points && shown(line, end); end++)
             sum[end + 1] = sum[end] + line->y[end];
         for (int i = first; i < end; i++) {
-            int from = i - first < line->smooth ? first : i - line->smooth;
-            int to = end - i <= line->smooth ? end : i + line->smooth + 1;
+            int near =
+                i - first < end - 1 - i ? i - first : end - 1 - i; /* towards an end the mean is over fewer, so that */
+            int w =
+                near > line->smooth / 4 ? near : line->smooth / 4; /* it does not lag where a curve begins steeply */
+            w = w < line->smooth ? w : line->smooth;
+            int from = i - first < w ? first : i - w, to = end - i <= w ? end : i + w + 1;
             out[i] = (sum[to] - sum[from]) / (to - from);
         }
     }

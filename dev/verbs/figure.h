@@ -41,7 +41,9 @@ struct figure {
     int panels;
     const struct figure_mark *mark;
     int marks;
-    int width, height; /* pixels; 0: 1000 and 700 */
+    double squeezed,
+        squeezed_share; /* when the share is above 0: what lies left of x = squeezed takes that share of the width */
+    int width, height;  /* pixels; 0: 1000 and 700 */
 };
 
 /* Both write crash-safe: the old file stays whole until the new one is. Texts are UTF-8; what is not is shown as a

@@ -22,7 +22,7 @@ struct phase_span {
     int gold;   /* no rollouts: a warm-up */
     int parent; /* of a branch: number of the phase it left from; -1: main line */
     long first, count;
-    double x0; /* where its first step stands on the axis */
+    double x0, scale; /* where its first step stands on the axis; length of a step there */
 };
 struct series {
     int n, cap;
@@ -132,19 +132,37 @@ static void read_recipe(struct run *r)
     mem_free(recipe);
 }
 
+/* The main line's phases one after another, as if the branches between them had not been; then the branches beside it.
+ */
 static void place_phases(struct run *r)
 {
     long aside = 0; /* steps of branches so far */
+    double end = 0;
     for (int i = 0; i < r->phases; i++) {
         struct phase_span *p = &r->phase[i];
-        if (p->parent >= 0 && p->parent < i) {
-            p->x0 = r->phase[p->parent].x0 + (double)r->phase[p->parent].count;
-            aside += p->count;
-        } else {
+        p->scale = 1;
+        if (p->parent >= i)
             p->parent = -1;
-            p->x0 = (double)(p->first - aside);
+        if (p->parent >= 0) {
+            aside += p->count;
+            continue;
         }
+        p->x0 = (double)(p->first - aside);
+        end = p->x0 + (double)p->count;
     }
+    for (int i = 0; i < r->phases; i++) {
+        struct phase_span *p = &r->phase[i];
+        if (p->parent < 0)
+            continue;
+        p->x0 = r->phase[p->parent].x0 + (double)r->phase[p->parent].count;
+        if (end > p->x0 && p->count > 0)
+            p->scale = (end - p->x0) / (double)p->count;
+    }
+}
+
+static double x_of(const struct phase_span *p, const json_t *o)
+{
+    return p->x0 + p->scale * (number(o, "step") - (double)p->first);
 }
 
 /* ---- series ---- */
@@ -178,7 +196,7 @@ static const struct series *from_log(struct run *r, const char *key, enum which 
         int p = phase_of(r, o);
         if (p < 0 || r->phase[p].parent >= 0 || (which != ANY && (which == GOLD) != r->phase[p].gold))
             continue;
-        double x = number(o, "step") - (double)r->phase[p].first + r->phase[p].x0;
+        double x = x_of(&r->phase[p], o);
         if (before >= 0 && p != before)
             add_point(s, x, NAN, NAN);
         add_point(s, x, number(o, key), NAN);
@@ -200,9 +218,10 @@ static const struct series *from_eval(struct run *r, const char *key, const char
         int p = phase_of(r, o);
         if (p < 0)
             continue;
-        double x = number(o, "step") - (double)r->phase[p].first + r->phase[p].x0;
+        double x = x_of(&r->phase[p], o);
         int start = branch >= 0 && r->phase[p].parent < 0 && x == left && s->n == 0;
-        if (start || p == branch || (branch < 0 && r->phase[p].parent < 0))
+        int wanted = start || p == branch || (branch < 0 && r->phase[p].parent < 0);
+        if (wanted && isfinite(number(o, key))) /* the small evaluations on the way lack some keys */
             add_point(s, x, number(o, key), key_se ? 2 * number(o, key_se) : NAN);
     }
     return s;
@@ -256,7 +275,8 @@ static void accuracy_lines(struct run *r, struct figure_panel *p)
                  (struct figure_line){.label = r->pass, .color = 2, .dots = 1, .dashed = 1});
     for (int i = 0, color = 3; i < r->phases; i++)
         if (r->phase[i].parent >= 0) {
-            snprintf(r->label[i], sizeof r->label[i], "accuracy, branch %s", r->phase[i].name);
+            snprintf(r->label[i], sizeof r->label[i], "accuracy, %s instead (%ld steps)", r->phase[i].name,
+                     r->phase[i].count);
             add_line(p, from_eval(r, "accuracy", NULL, i),
                      (struct figure_line){.label = r->label[i], .color = color++, .dots = 1, .dashed = 1});
         }
@@ -274,10 +294,10 @@ static void reward_panels(struct run *r)
         wide = wide || y < -1 || y > 2; /* on one axis with shares those would be a flat line */
     }
     struct figure_panel *p =
-        wide ? new_panel(r, "Reward", "reward") : new_panel(r, "Reward and accuracy", "share, reward");
+        wide ? new_panel(r, "Reward", "reward") : new_panel(r, "Reward and accuracy", "reward, share right");
     add_log_line(p, reward, same ? "reward = accuracy, rollouts" : "reward, rollouts", 0);
     if (wide)
-        p = new_panel(r, "Accuracy", "share");
+        p = new_panel(r, "Accuracy", "share right");
     if (!same)
         add_log_line(p, accuracy, "accuracy, rollouts", 5);
     accuracy_lines(r, p);
@@ -358,6 +378,23 @@ static void find_texts(struct run *r)
 
 /* ---- the figure ---- */
 
+/* What is to be seen is the reinforcement learning, however long the warm-up was. */
+static void squeeze_warm_up(const struct run *r, struct figure *f)
+{
+    double end = 0, warm = 0;
+    for (int i = 0; i < r->phases; i++) {
+        const struct phase_span *p = &r->phase[i];
+        end = fmax(end, p->x0 + p->scale * (double)p->count);
+        if (p->gold && p->parent < 0 && p->x0 == warm)
+            warm = p->x0 + (double)p->count;
+    }
+    if (warm < end && warm > 0.3 * end) {
+        f->squeezed = warm;
+        f->squeezed_share = 0.22;
+        f->x_label = "optimiser step (warm-up drawn narrower)";
+    }
+}
+
 static int draw(struct run *r, struct error *e)
 {
     char path[1024];
@@ -369,6 +406,7 @@ static int draw(struct run *r, struct error *e)
                        .mark = r->mark,
                        .marks = r->marks,
                        .height = 100 + 200 * r->panels};
+    squeeze_warm_up(r, &f);
     if (snprintf(path, sizeof path, "%s/curves.svg", r->dir) >= (int)sizeof path)
         return fail(e, "%.200s...: the path is too long", r->dir);
     if (figure_svg(&f, path, e))
