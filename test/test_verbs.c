@@ -584,15 +584,17 @@ static void samples_follow_from_the_seed(void **state)
 
 /* ---- eval ---- */
 
-/* A directory as a run leaves it, with untrained weights. */
+/* A directory as a run leaves it, with untrained weights of their own. */
 static void make_run(const char *dir)
 {
     struct session s;
     struct error e;
     char path[700];
     snprintf(path, sizeof path, "%s/checkpoint", dir);
-    if (file_make_directory(path, &e) || session_open(&s, "chain", NULL, 0, 0, &e) ||
-        checkpoint_save(&s.policy, path, &s.special, &e) || tokenizer_save(s.tokenizer, path, &e))
+    if (file_make_directory(path, &e) || session_open(&s, "chain", NULL, 0, 0, &e))
+        fail_msg("%s", e.text);
+    model_init(&s.policy, 99); /* not what the recipe's seed gives */
+    if (checkpoint_save(&s.policy, path, &s.special, &e) || tokenizer_save(s.tokenizer, path, &e))
         fail_msg("%s", e.text);
     snprintf(path, sizeof path, "%s/recipe.ini", dir);
     if (file_write(path, s.recipe.text, strlen(s.recipe.text), &e))
@@ -616,7 +618,8 @@ static void eval_of_a_recipe_and_of_a_run(void **state)
     char dir[600], words[1500];
     in_folder(dir, "run");
     make_run(dir);
-    struct result a = call("eval|chain|eval.prompts=12|eval.samples=3", NULL);
+    snprintf(words, sizeof words, "eval|chain|model.path=%s/checkpoint|eval.prompts=12|eval.samples=3", dir);
+    struct result a = call(words, NULL), fresh = call("eval|chain|eval.prompts=12|eval.samples=3", NULL);
     snprintf(words, sizeof words, "eval|%s|eval.prompts=12|eval.samples=3", dir);
     struct result b = call(words, NULL);
     if (b.status)
@@ -624,15 +627,18 @@ static void eval_of_a_recipe_and_of_a_run(void **state)
     assert_int_equal(a.status, 0);
     assert_int_equal(lines_in(a.out), 1);
     assert_non_null(strstr(a.err, "pass@3"));
-    json_t *x = measured(a.out), *y = measured(b.out);
+    json_t *x = measured(a.out), *y = measured(b.out), *z = measured(fresh.out);
     assert_int_equal(json_integer_value(json_object_get(x, "prompts")), 12);
     assert_true(json_is_real(json_object_get(x, "pass@3_se")));
     assert_true(json_real_value(json_object_get(x, "truncated")) > 0); /* noise seldom ends by itself */
     assert_true(json_equal(x, y));                                     /* the same weights by another way */
+    assert_false(json_equal(x, z));                                    /* other weights */
     json_decref(x);
     json_decref(y);
+    json_decref(z);
     done(&a);
     done(&b);
+    done(&fresh);
 }
 
 int main(void)
