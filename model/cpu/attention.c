@@ -62,61 +62,43 @@ void chain_scores(float *score, size_t stride, const float *a, int rows, const f
 }
 
 void chain_values(float *to, const float *weight, size_t stride, int rows, const float *vectors, const struct piece *p,
-                  int pieces, int width)
+                  int pieces, int width, enum tile_mode mode)
 {
     struct tile shape = {(ptrdiff_t)stride, 1, width, LANES, 2 * LANES, width};
     for (int c = 0; c < width;) {
         int left = (width - c) / LANES, count = rows <= TILE_ROWS4 && left >= 4 ? 4 : left >= 2 ? 2 : 1;
         for (int i = 0; i < pieces; i++)
             tile(&shape, rows, count, weight + p[i].pos, vectors + (size_t)p[i].at * width + c, p[i].len, to + c,
-                 i ? TILE_CHAIN : TILE_ZERO, NULL);
+                 i ? TILE_CHAIN : mode, NULL);
         c += count * LANES;
     }
 }
 
-/* Scores of one row into exponentials; zero behind the keys it sees, up to `keys`. */
-static void row_softmax(float *score, int visible, int keys, float scale, float *max, float *sum)
-{
-    for (int i = visible; i < (int)round_up((size_t)visible, GROUP); i++)
-        score[i] = -INFINITY;
-    vec most = vset(-INFINITY), part[PARTS];
-    for (int i = 0; i < visible; i += LANES)
-        most = vmax(most, vload(score + i) * vset(scale));
-    *max = tree_max(most);
-    for (int p = 0; p < PARTS; p++)
-        part[p] = vset(0.0f);
-    for (int i = 0; i < visible; i += GROUP)
-        for (int p = 0; p < PARTS; p++) {
-            vec e = vexp(vload(score + i + p * LANES) * vset(scale) - vset(*max));
-            vstore(score + i + p * LANES, e);
-            part[p] = part[p] + e;
-        }
-    *sum = tree_sum(part);
-    for (int i = (int)round_up((size_t)visible, GROUP); i < keys; i++)
-        score[i] = 0.0f;
-}
+/* Rows that are computed together: they share the keys of the workspace's pieces, and a row may have one more piece of
+ * its own behind them. A tile of a run has all its pieces in common; single tokens of sibling regions share the prompt.
+ */
+struct bundle {
+    struct pair pair[TILE_ROWS];
+    struct piece own[TILE_ROWS]; /* len 0: none */
+    int rows, pieces, keys;      /* keys: the most that any row sees */
+};
 
-/* Where the pieces of a thread's scratch lie. */
+/* Where the parts of a thread's scratch lie. */
 struct workspace {
     float *query, *score, *value;
     struct piece *piece;
 };
 
-static size_t workspace_bytes(const struct attention_shape *s, int keys)
-{
-    size_t floats = (size_t)TILE_ROWS * ((size_t)s->D + score_stride(keys) + (size_t)value_width(s));
-    return round_up(floats * sizeof(float) + (size_t)keys * sizeof(struct piece), 64);
-}
-
 size_t cpu_attention_scratch(const struct attention_shape *s, int longest)
 {
-    return workspace_bytes(s, longest);
+    size_t floats = (size_t)TILE_ROWS * ((size_t)s->D + score_stride(longest) + (size_t)value_width(s));
+    return round_up(floats * sizeof(float) + (size_t)longest * sizeof(struct piece), 64);
 }
 
 static struct workspace workspace_of(const struct device *d, const struct attention_shape *s, int keys)
 {
     struct workspace w;
-    w.score = scratch_slice(d, 0, workspace_bytes(s, keys));
+    w.score = scratch_slice(d, 0, cpu_attention_scratch(s, keys));
     w.value = w.score + (size_t)TILE_ROWS * score_stride(keys);
     w.query = w.value + (size_t)TILE_ROWS * value_width(s);
     w.piece = (struct piece *)(w.query + (size_t)TILE_ROWS * s->D);
@@ -124,55 +106,147 @@ static struct workspace workspace_of(const struct device *d, const struct attent
 }
 
 struct forward {
+    const struct device *d;
     const struct attention_shape *s;
     const float *qkv, *kv;
     float *out, *stat;
+    const struct region *region;
+    const struct run *run;
 };
 
-static void forward_tile(const struct forward *f, const struct run *run, int g, int first, int rows,
-                         const struct piece *p, int pieces, const struct workspace *w)
+/* Scores of one row into exponentials, their maximum and sum; exactly 0 for keys it does not see, up to `keys`. */
+static void row_softmax(float *score, int visible, int keys, float scale, float *max, float *sum)
+{
+    vec most = vset(-INFINITY), part[PARTS];
+    keys = (int)round_up((size_t)keys, GROUP);
+    for (int i = 0; i < keys; i += LANES) {
+        vec x = vselect(seen(i, visible), vload(score + i) * vset(scale), vset(-INFINITY));
+        vstore(score + i, x);
+        most = vmax(most, x);
+    }
+    *max = tree_max(most);
+    for (int p = 0; p < PARTS; p++)
+        part[p] = vset(0.0f);
+    for (int i = 0; i < keys; i += GROUP)
+        for (int p = 0; p < PARTS; p++) {
+            vec e = vexp(vload(score + i + p * LANES) - vset(*max));
+            vstore(score + i + p * LANES, e);
+            part[p] = part[p] + e;
+        }
+    *sum = tree_sum(part);
+}
+
+/* Rows r .. with the same own piece. */
+static int same_own(const struct bundle *b, int r)
+{
+    int n = 1;
+    while (r + n < b->rows && b->own[r + n].at == b->own[r].at && b->own[r + n].len == b->own[r].len)
+        n++;
+    return n;
+}
+
+static void bundle_scores(const struct forward *f, const struct bundle *b, int g, const struct workspace *w,
+                          size_t stride)
 {
     const struct attention_shape *s = f->s;
-    int width = value_width(s), D = s->D, keys = run_pair(run, s, g, first + rows - 1).visible;
-    size_t stride = score_stride(keys);
-    float sum[TILE_ROWS];
-    for (int r = 0; r < rows; r++) {
-        struct pair q = run_pair(run, s, g, first + r);
-        memcpy(w->query + (size_t)r * D, f->qkv + (size_t)q.row * (s->H + 2 * s->G) * D + (size_t)q.head * D,
-               (size_t)D * sizeof(float));
-    }
-    chain_scores(w->score, stride, w->query, rows, f->kv + key_at(s, g, 0), p, pieces, D);
-    for (int r = 0; r < rows; r++) {
-        struct pair q = run_pair(run, s, g, first + r);
-        float max;
-        row_softmax(w->score + r * stride, q.visible, keys, s->scale, &max, &sum[r]);
-        if (f->stat) {
-            f->stat[2 * ((size_t)q.row * s->H + q.head)] = max;
-            f->stat[2 * ((size_t)q.row * s->H + q.head) + 1] = sum[r];
-        }
-    }
-    chain_values(w->value, w->score, stride, rows, f->kv + value_at(s, g, 0), p, pieces, width);
-    for (int r = 0; r < rows; r++) {
-        struct pair q = run_pair(run, s, g, first + r);
-        float *to = f->out + ((size_t)q.row * s->H + q.head) * D;
-        /* + 0: a chain of masked keys may differ in the sign of a zero */
-        for (int i = 0; i < D; i += LANES)
-            vstore_n(to + i, vload(w->value + (size_t)r * width + i) / vset(sum[r]) + vset(0.0f), D - i);
+    const float *keys = f->kv + key_at(s, g, 0);
+    for (int r = 0; r < b->rows; r++)
+        memcpy(w->query + (size_t)r * s->D,
+               f->qkv + ((size_t)b->pair[r].row * (s->H + 2 * s->G) + b->pair[r].head) * s->D,
+               (size_t)s->D * sizeof(float));
+    chain_scores(w->score, stride, w->query, b->rows, keys, w->piece, b->pieces, s->D);
+    for (int r = 0, n; r < b->rows && b->own[r].len; r += n) {
+        n = same_own(b, r);
+        chain_scores(w->score + r * stride, stride, w->query + (size_t)r * s->D, n, keys, &b->own[r], 1, s->D);
     }
 }
 
-static void forward_run(const struct device *d, const struct forward *f, const struct region *region,
-                        const struct run *run, int g)
+static void bundle_values(const struct forward *f, const struct bundle *b, int g, const struct workspace *w,
+                          size_t stride)
+{
+    const float *values = f->kv + value_at(f->s, g, 0);
+    int width = value_width(f->s);
+    chain_values(w->value, w->score, stride, b->rows, values, w->piece, b->pieces, width, TILE_ZERO);
+    for (int r = 0, n; r < b->rows && b->own[r].len; r += n) {
+        n = same_own(b, r);
+        chain_values(w->value + (size_t)r * width, w->score + r * stride, stride, n, values, &b->own[r], 1, width,
+                     b->pieces ? TILE_CHAIN : TILE_ZERO);
+    }
+}
+
+static void forward_bundle(const struct forward *f, const struct bundle *b, int g, const struct workspace *w)
+{
+    const struct attention_shape *s = f->s;
+    int width = value_width(s);
+    size_t stride = score_stride(b->keys);
+    float max, sum[TILE_ROWS];
+    bundle_scores(f, b, g, w, stride);
+    for (int r = 0; r < b->rows; r++) {
+        row_softmax(w->score + r * stride, b->pair[r].visible, b->keys, s->scale, &max, &sum[r]);
+        if (f->stat) {
+            float *stat = f->stat + 2 * ((size_t)b->pair[r].row * s->H + b->pair[r].head);
+            stat[0] = max;
+            stat[1] = sum[r];
+        }
+    }
+    bundle_values(f, b, g, w, stride);
+    for (int r = 0; r < b->rows; r++) {
+        float *to = f->out + ((size_t)b->pair[r].row * s->H + b->pair[r].head) * s->D;
+        /* + 0: a chain of masked keys may differ in the sign of a zero */
+        for (int i = 0; i < s->D; i += LANES)
+            vstore_n(to + i, vload(w->value + (size_t)r * width + i) / vset(sum[r]) + vset(0.0f), s->D - i);
+    }
+}
+
+/* A run in tiles of equal size. */
+static void forward_run(const struct forward *f, const struct run *run, int g)
 {
     int pairs = run->len * (f->s->H / f->s->G);
     if (pairs == 0)
         return;
-    struct workspace w = workspace_of(d, f->s, run->pos + run->len);
+    struct workspace w = workspace_of(f->d, f->s, run->pos + run->len);
     for (int i = 0; i < tile_count(pairs); i++) {
-        int first = tile_first(pairs, i), end = i + 1 < tile_count(pairs) ? tile_first(pairs, i + 1) : pairs;
-        int keys = run_pair(run, f->s, g, end - 1).visible;
-        int pieces = chain_pieces(w.piece, region, run->region, keys);
-        forward_tile(f, run, g, first, end - first, w.piece, pieces, &w);
+        struct bundle b = {.rows = 0};
+        for (int k = tile_first(pairs, i); k < tile_end(pairs, i); k++)
+            b.pair[b.rows++] = run_pair(run, f->s, g, k);
+        b.keys = b.pair[b.rows - 1].visible;
+        b.pieces = chain_pieces(w.piece, f->region, run->region, b.keys);
+        forward_bundle(f, &b, g, &w);
+    }
+}
+
+/* Runs first .. of one token each whose regions continue the same place, as many as fill a tile; returns how many. */
+static int forward_siblings(const struct forward *f, int first, int end, int g)
+{
+    const struct region *region = &f->region[f->run[first].region];
+    int ratio = f->s->H / f->s->G, n = 0;
+    struct bundle b = {.rows = 0};
+    for (; first + n < end && b.rows + ratio <= TILE_ROWS; n++) {
+        const struct run *run = &f->run[first + n];
+        const struct region *to = &f->region[run->region];
+        if (run->len != 1 || to->parent != region->parent || to->pos != region->pos)
+            break;
+        for (int k = 0; k < ratio; k++) {
+            b.own[b.rows] = (struct piece){to->pos, run->pos + 1 - to->pos, to->base};
+            b.pair[b.rows++] = run_pair(run, f->s, g, k);
+        }
+        b.keys = run->pos + 1 > b.keys ? run->pos + 1 : b.keys;
+    }
+    if (n) {
+        struct workspace w = workspace_of(f->d, f->s, b.keys);
+        b.pieces = chain_pieces(w.piece, f->region, region->parent, region->pos);
+        forward_bundle(f, &b, g, &w);
+    }
+    return n;
+}
+
+static void forward_runs(const struct forward *f, int first, int end, int g)
+{
+    while (first < end) {
+        int n = forward_siblings(f, first, end, g);
+        if (n == 0)
+            forward_run(f, &f->run[first++], g);
+        first += n;
     }
 }
 
@@ -189,9 +263,18 @@ static double attention_work(const struct rows *r, const struct attention_shape 
 void cpu_attention_forward(struct device *d, Dev out, Dev stat, Dev qkv, Dev kv, const struct rows *r,
                            const struct attention_shape *s)
 {
-    struct forward f = {s, reals(qkv), reals(kv), reals(out), reals(stat)};
+    struct forward f = {d,
+                        s,
+                        reals(qkv),
+                        reals(kv),
+                        reals(out),
+                        reals(stat),
+                        (const struct region *)r->region.p,
+                        (const struct run *)r->run.p};
     int threads = threads_for(d, attention_work(r, s));
+    /* Decoding: enough slots together to fill tiles. Training: one run, for an even load. */
+    int together = r->count < 2 * r->runs ? 4 * TILE_ROWS : 1, parts = (r->runs + together - 1) / together;
 #pragma omp parallel for schedule(dynamic) num_threads(threads) if (threads > 1)
-    for (int i = 0; i < r->runs * s->G; i++)
-        forward_run(d, &f, (const struct region *)r->region.p, (const struct run *)r->run.p + i / s->G, i % s->G);
+    for (int i = 0; i < parts * s->G; i++)
+        forward_runs(&f, i / s->G * together, (int)least(i / s->G * together + together, r->runs), i % s->G);
 }

@@ -109,14 +109,13 @@ static void row_gradient(float *score, float *dscore, int visible, int keys, flo
                          float delta)
 {
     vec max = vset(stat[0]), inverse = vset(1.0f / stat[1]);
-    for (int i = 0; i < visible; i += LANES) {
-        vec p = vexp(vload(score + i) * vset(scale) - max) * inverse;
-        vec dp = (vload(dscore + i) - vset(delta)) * p * vset(scale);
+    for (int i = 0; i < keys; i += LANES) {
+        ivec mask = seen(i, visible);
+        vec p = vexp(vselect(mask, vload(score + i) * vset(scale) - max, vset(-INFINITY))) * inverse;
+        vec dp = vselect(mask, (vload(dscore + i) - vset(delta)) * p * vset(scale), vset(0.0f));
         vstore(score + i, p);
         vstore(dscore + i, dp);
     }
-    for (int i = visible; i < keys; i++)
-        score[i] = dscore[i] = 0.0f;
 }
 
 /* dvectors[key] += sum over the rows of weight[r][key] * rows[r], going on with each key's chain. */
@@ -126,8 +125,7 @@ static void add_outer(float *dvectors, const float *weight, size_t stride, int c
     struct tile shape = {1, (ptrdiff_t)stride, width, LANES, 2 * LANES, width};
     for (int i = 0; i < pieces; i++)
         for (int t = 0; t < tile_count(p[i].len); t++) {
-            int first = tile_first(p[i].len, t),
-                end = t + 1 < tile_count(p[i].len) ? tile_first(p[i].len, t + 1) : p[i].len;
+            int first = tile_first(p[i].len, t), end = tile_end(p[i].len, t);
             for (int c = 0; c < width;) {
                 int vectors = width - c >= TILE_COLUMNS ? 2 : 1;
                 tile(&shape, end - first, vectors, weight + p[i].pos + first, rows + c, count,
@@ -165,7 +163,7 @@ static void backward_tile(const struct backward *b, const struct run *run, int g
         float delta = dot_lanes(b->dout + at * D, b->out + at * D, D);
         row_gradient(w->score + r * stride, w->dscore + r * stride, q.visible, keys, s->scale, b->stat + 2 * at, delta);
     }
-    chain_values(w->dquery, w->dscore, stride, rows, b->shared.key + head, w->piece, pieces, width);
+    chain_values(w->dquery, w->dscore, stride, rows, b->shared.key + head, w->piece, pieces, width, TILE_ZERO);
     for (int r = 0; r < rows; r++) {
         struct pair q = run_pair(run, s, g, first + r);
         float *to = b->dqkv + (size_t)q.row * qkv_width(s) + (size_t)q.head * D;
@@ -184,7 +182,7 @@ static void backward_run(const struct device *d, const struct backward *b, const
         return;
     struct workspace w = workspace_of(d, b->s, run->pos + run->len);
     for (int i = 0; i < tile_count(pairs); i++) {
-        int first = tile_first(pairs, i), end = i + 1 < tile_count(pairs) ? tile_first(pairs, i + 1) : pairs;
+        int first = tile_first(pairs, i), end = tile_end(pairs, i);
         int pieces = chain_pieces(w.piece, region, run->region, run_pair(run, b->s, g, end - 1).visible);
         backward_tile(b, run, g, first, end - first, pieces, &w);
     }

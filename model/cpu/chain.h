@@ -53,9 +53,16 @@ static inline size_t score_stride(int keys)
  */
 void chain_scores(float *score, size_t stride, const float *a, int rows, const float *panels, const struct piece *p,
                   int pieces, int D);
-/* to[r] = sum over positions of weight[r][position] * vectors[position]; vectors [token][width]. */
+/* to[r] = sum over positions of weight[r][position] * vectors[position]; vectors [token][width]. TILE_CHAIN goes on
+ * from what is in to, TILE_ZERO begins. */
 void chain_values(float *to, const float *weight, size_t stride, int rows, const float *vectors, const struct piece *p,
-                  int pieces, int width);
+                  int pieces, int width, enum tile_mode mode);
+
+/* The 16 lanes' places that lie before `visible`: keys i .. i+LANES of a row. */
+INLINE ivec seen(int i, int visible)
+{
+    return vcount() < vset_int(visible - i);
+}
 
 /* Rows of a tile are (token, head) pairs of a run: token major, the H/G heads that read one key head inside. */
 struct pair {

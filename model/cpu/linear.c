@@ -66,7 +66,7 @@ static void product_rows(const struct product *p, int rows, int n0, int n1)
     }
     for (int n = n0; n < n1; n += PANEL)
         for (int i = 0; i < tile_count(rows); i++) {
-            int first = tile_first(rows, i), end = i + 1 < tile_count(rows) ? tile_first(rows, i + 1) : rows;
+            int first = tile_first(rows, i), end = tile_end(rows, i);
             struct product q = *p;
             q.a += first * p->shape.ar;
             q.out += first * p->shape.cr;

@@ -57,7 +57,7 @@ static void input_item(const struct input_gradient *g, int m0, int rows, int k0,
         int n = (int)least(N_BLOCK, g->N - n0);
         pack_rows(packed, g, m0, rows, n0, n);
         for (int i = 0; i < tile_count(width); i++) {
-            int first = tile_first(width, i), end = i + 1 < tile_count(width) ? tile_first(width, i + 1) : width;
+            int first = tile_first(width, i), end = tile_end(width, i);
             copy_weights(w, g, k0 + first, end - first, n0, n);
             for (int group = 0; group < groups; group++)
                 for (int part = 0; part < LANE_ROWS; part += TILE_COLUMNS)
@@ -159,8 +159,7 @@ static void weight_item(const struct weight_gradient *g, int p0, int p1, int k0,
                 add_bias(g->db + p * PANEL, panel, s.len);
         }
         for (int i = 0; i < tile_count(k1 - k0); i++) {
-            int first = tile_first(k1 - k0, i),
-                end = i + 1 < tile_count(k1 - k0) ? tile_first(k1 - k0, i + 1) : k1 - k0;
+            int first = tile_first(k1 - k0, i), end = tile_end(k1 - k0, i);
             pack_activations(x, g, s, k0 + first, end - first);
             for (int p = p0; p < p1; p++)
                 for (int part = 0; part < PANEL; part += TILE_COLUMNS)

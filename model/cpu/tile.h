@@ -45,4 +45,9 @@ static inline int tile_first(int n, int i)
     return n / tiles * i + (i < n % tiles ? i : n % tiles);
 }
 
+static inline int tile_end(int n, int i)
+{
+    return i + 1 < tile_count(n) ? tile_first(n, i + 1) : n;
+}
+
 #endif

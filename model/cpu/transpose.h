@@ -6,14 +6,6 @@
 /* Lane l of the two results of one step: bit `h` of row number and lane number change places. */
 #define FROM_LOW(l, h)  ((l) & (h) ? LANES + (l) - (h) : (l))
 #define FROM_HIGH(l, h) ((l) & (h) ? LANES + (l) : (l) + (h))
-#define INDEX4(f, l, h) f((l), h), f((l) + 1, h), f((l) + 2, h), f((l) + 3, h)
-#if defined(__AVX512F__)
-#define INDEX(f, h) INDEX4(f, 0, h), INDEX4(f, 4, h), INDEX4(f, 8, h), INDEX4(f, 12, h)
-#elif defined(__FMA__)
-#define INDEX(f, h) INDEX4(f, 0, h), INDEX4(f, 4, h)
-#else
-#define INDEX(f, h) INDEX4(f, 0, h)
-#endif
 #define EXCHANGE(x, h)                                                                                                 \
     UNROLL                                                                                                             \
     for (int i = 0; i < LANES; i++)                                                                                    \

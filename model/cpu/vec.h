@@ -56,10 +56,14 @@ INLINE vec vload_n(const float *p, long n, float fill)
 {
     if (n >= LANES)
         return vload(p);
+#if defined(__AVX512F__)
+    return (vec)_mm512_mask_loadu_ps(_mm512_set1_ps(fill), (__mmask16)((1u << n) - 1), p);
+#else
     float x[LANES];
     for (int i = 0; i < LANES; i++)
         x[i] = i < n ? p[i] : fill;
     return vload(x);
+#endif
 }
 
 INLINE void vstore_n(float *p, vec v, long n)
@@ -68,10 +72,14 @@ INLINE void vstore_n(float *p, vec v, long n)
         vstore(p, v);
         return;
     }
+#if defined(__AVX512F__)
+    _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), (__m512)v);
+#else
     float x[LANES];
     vstore(x, v);
     for (int i = 0; i < n; i++)
         p[i] = x[i];
+#endif
 }
 
 /* Every lane named: "zero + x" would be an addition, and would lose the sign of -0. */
@@ -88,10 +96,7 @@ INLINE vec vset(float x)
 
 INLINE ivec vset_int(int32_t x)
 {
-    ivec v;
-    for (int i = 0; i < LANES; i++)
-        v[i] = x;
-    return v;
+    return (ivec){0} + x;
 }
 
 /* a*b + c, rounded once. The build forbids the compiler to contract, so this is the only place where one is made. */
@@ -129,41 +134,90 @@ INLINE vec vselect(ivec mask, vec yes, vec no)
     return (vec)((mask & (ivec)yes) | (~mask & (ivec)no));
 }
 
+/* a > b ? a : b, and so b when one is NaN; likewise vmin. */
 INLINE vec vmax(vec a, vec b)
 {
+#if defined(__AVX512F__)
+    return (vec)_mm512_max_ps((__m512)a, (__m512)b);
+#elif defined(__FMA__)
+    return (vec)_mm256_max_ps((__m256)a, (__m256)b);
+#else
     return vselect(a > b, a, b);
+#endif
 }
 
-/* The fixed tree over 16 lanes. */
+INLINE vec vmin(vec a, vec b)
+{
+#if defined(__AVX512F__)
+    return (vec)_mm512_min_ps((__m512)a, (__m512)b);
+#elif defined(__FMA__)
+    return (vec)_mm256_min_ps((__m256)a, (__m256)b);
+#else
+    return vselect(a < b, a, b);
+#endif
+}
+
+/* 0, 1, 2 ... */
+INLINE ivec vcount(void)
+{
+    ivec v;
+    for (int i = 0; i < LANES; i++)
+        v[i] = i;
+    return v;
+}
+
+/* Shuffle indices f(lane, h) of all lanes. */
+#define INDEX4(f, l, h) f((l), h), f((l) + 1, h), f((l) + 2, h), f((l) + 3, h)
+#if defined(__AVX512F__)
+#define INDEX(f, h) INDEX4(f, 0, h), INDEX4(f, 4, h), INDEX4(f, 8, h), INDEX4(f, 12, h)
+#elif defined(__FMA__)
+#define INDEX(f, h) INDEX4(f, 0, h), INDEX4(f, 4, h)
+#else
+#define INDEX(f, h) INDEX4(f, 0, h)
+#endif
+#define ROTATED(l, h) (((l) + (h)) & (LANES - 1))
+#define ROTATE(x, h)  __builtin_shufflevector(x, x, INDEX(ROTATED, h))
+
+/* The fixed tree over 16 lanes: lane i takes lane i + 8, then i + 4, i + 2, i + 1. */
 INLINE float tree_sum(const vec part[PARTS])
 {
-    float x[GROUP];
+    vec x[PARTS];
     for (int i = 0; i < PARTS; i++)
-        vstore(x + i * LANES, part[i]);
-    for (int half = GROUP / 2; half > 0; half /= 2)
+        x[i] = part[i];
+    for (int half = PARTS / 2; half > 0; half /= 2)
         for (int i = 0; i < half; i++)
             x[i] = x[i] + x[i + half];
-    return x[0];
+#if defined(__AVX512F__)
+    x[0] = x[0] + ROTATE(x[0], 8);
+#endif
+#if defined(__AVX512F__) || defined(__FMA__)
+    x[0] = x[0] + ROTATE(x[0], 4);
+#endif
+    x[0] = x[0] + ROTATE(x[0], 2);
+    x[0] = x[0] + ROTATE(x[0], 1);
+    return x[0][0];
 }
 
-INLINE float tree_max(vec a)
+INLINE float tree_max(vec x)
 {
-    float x[LANES];
-    vstore(x, a);
-    for (int half = LANES / 2; half > 0; half /= 2)
-        for (int i = 0; i < half; i++)
-            x[i] = x[i] > x[i + half] ? x[i] : x[i + half];
-    return x[0];
+#if defined(__AVX512F__)
+    x = vmax(x, ROTATE(x, 8));
+#endif
+#if defined(__AVX512F__) || defined(__FMA__)
+    x = vmax(x, ROTATE(x, 4));
+#endif
+    x = vmax(x, ROTATE(x, 2));
+    return vmax(x, ROTATE(x, 1))[0];
 }
 
-/* e^x, within about 1 ulp on the whole range, subnormal results included; NaN stays NaN.
- * x = n ln 2 + r with |r| <= ln 2 / 2, a polynomial of degree 6 for e^r, and 2^n in two factors because n may leave the
- * range of one exponent. */
+/* e^x, within about 1 ulp; 0 where the result would be subnormal (x < -87.33), which is never computed because
+ * processors take a hundred cycles for it. NaN stays NaN. x = n ln 2 + r with |r| <= ln 2 / 2, a polynomial of degree 6
+ * for e^r, and 2^n in two factors because n = 128 leaves the range of one exponent. */
 INLINE vec vexp(vec x)
 {
     const vec magic = vset(0x1.8p23f); /* adding it rounds to an integer, which then stands in the low bits */
-    x = vselect(x < vset(-110.0f), vset(-110.0f), x);
-    x = vselect(x > vset(90.0f), vset(90.0f), x);
+    ivec tiny = x < vset(-87.33f);
+    x = vmin(vset(90.0f), vselect(tiny, vset(0.0f), x)); /* in this order of operands NaN stays */
     vec t = vfma(x, vset(0x1.715476p0f), magic);
     vec n = t - magic;
     vec r = vfma(n, vset(-0.693359375f), x);
@@ -174,9 +228,14 @@ INLINE vec vexp(vec x)
     p = vfma(p, r, vset(0.1666657338f));
     p = vfma(p, r, vset(0.5f));
     p = vfma(p, r * r, r) + vset(1.0f);
+#if defined(__AVX512F__)
+    p = (vec)_mm512_scalef_ps((__m512)p, (__m512)n);
+#else
     ivec whole = (ivec)t - (ivec)magic, half = whole >> 1;
     vec scale1 = (vec)((half + 127) << 23), scale2 = (vec)((whole - half + 127) << 23);
-    return p * scale1 * scale2;
+    p = p * scale1 * scale2;
+#endif
+    return vselect(tiny, vset(0.0f), p);
 }
 
 /* Natural logarithm, within about 1 ulp, of positive normal numbers; infinity and NaN stay. */
