@@ -8,6 +8,7 @@
  */
 #include "dev/verbs/report.h"  /* defines: report_curves */
 #include "dev/verbs/closing.h" /* defines: report_opening, report_closing */
+#include "dev/verbs/runlog.h"  /* defines: runlog_line, runlog_samples, struct timing */
 #include "dev/verbs/trainer.h" /* defines: struct trainer, trainer_open, evaluate, rundir_* */
 #include "dev/verbs/verbs.h"   /* defines: the other verbs, their table */
 #include "model/base/clock.h"
@@ -325,21 +326,11 @@ static void micro_fill(struct trainer *t, int g0, int g1)
                    b->max_support ? m->supports : NULL, m->group_entry, g1 - g0);
 }
 
-static double *channel_value(struct trainer *t, const char *model, const char *head)
-{
-    char name[48];
-    snprintf(name, sizeof name, "%s.%s", model, head);
-    for (int c = 0; c < t->batch.channels; c++)
-        if (strcmp(t->batch.channel[c].name, name) == 0)
-            return t->batch.channel[c].value;
-    return NULL;
-}
-
 /* Forward one model over the micro-batch; log-probability and entropy of every trained token go to its channels. */
 static void forward_channels(struct trainer *t, const struct model *m, const char *name, struct tape *tape)
 {
     struct micro *u = &t->micro;
-    double *logp = channel_value(t, name, "logp"), *entropy = channel_value(t, name, "entropy");
+    double *logp = trainer_channel(t, name, "logp"), *entropy = trainer_channel(t, name, "entropy");
     if (!logp && !entropy)
         return;
     model_forward(m, tape, &t->layout.rows, tape->kv, 0, tape->store);
@@ -363,7 +354,7 @@ static void forward_models(struct trainer *t)
 static void measure_mismatch(struct trainer *t)
 {
     const struct micro *u = &t->micro;
-    const double *logp = channel_value(t, "policy", "logp");
+    const double *logp = trainer_channel(t, "policy", "logp");
     double largest = metric_value(&t->metrics, "logp_mismatch_max", 0), sum = 0;
     for (int j = 0; j < u->entries; j++) {
         double d = fabs(logp[u->entry_token[j]] - t->batch.logp_rollout[u->entry_token[j]]);
@@ -488,128 +479,6 @@ static int update(struct trainer *t, const struct phase *ph, double lr, struct e
     return 0;
 }
 
-/* ---- log: one line a step ---- */
-
-/* Mean of a 0/1 or real property over all samples of the rollout, selected or not. */
-static double share(const struct batch *b, double (*of)(const struct batch *, int))
-{
-    double sum = 0;
-    for (int i = 0; i < b->samples; i++)
-        sum += of(b, i);
-    return b->samples ? sum / b->samples : 0;
-}
-static double is_right(const struct batch *b, int i)
-{
-    return b->strict[i] == VERDICT_RIGHT;
-}
-static double is_unparsed(const struct batch *b, int i)
-{
-    return b->strict[i] == VERDICT_UNPARSABLE;
-}
-static double is_truncated(const struct batch *b, int i)
-{
-    return b->truncated[i];
-}
-static double length_of(const struct batch *b, int i)
-{
-    return b->sample_first[i + 1] - b->sample_first[i];
-}
-
-/* Share of groups whose rewards are all equal: they carry no signal. */
-static double zero_variance(const struct batch *b)
-{
-    int n = 0;
-    for (int g = 0; g < b->groups; g++)
-        n += stat_std(b->reward + b->group_first[g], NULL, b->group_first[g + 1] - b->group_first[g], 0) == 0;
-    return b->groups ? (double)n / b->groups : 0;
-}
-
-/* Mean entropy of the policy over the trained tokens of kept samples. */
-static double mean_entropy(struct trainer *t)
-{
-    const struct batch *b = &t->batch;
-    const double *entropy = channel_value(t, "policy", "entropy");
-    double sum = 0, n = 0;
-    for (int i = 0; i < b->samples; i++)
-        for (int k = b->sample_first[i]; b->kept[i] && k < b->sample_first[i + 1]; k++)
-            if (b->trained[k]) {
-                sum += entropy[k];
-                n++;
-            }
-    return n > 0 ? sum / n : 0;
-}
-
-static void set_number(json_t *o, const char *key, double x)
-{
-    json_object_set_new(o, key, isfinite(x) ? json_real(x) : json_null());
-}
-
-struct timing { double collect, update, step; };
-
-static json_t *log_line(struct trainer *t, const struct phase *ph, double lr, const struct timing *time)
-{
-    const struct batch *b = &t->batch;
-    int rollout_phase = ph->source == SOURCE_ROLLOUT;
-    struct metrics *m = &t->metrics;
-    json_t *o = json_object();
-    json_object_set_new(o, "step", json_integer(t->step));
-    json_object_set_new(o, "phase", json_string(ph->name));
-    set_number(o, "reward", rollout_phase ? stat_mean(b->reward, NULL, b->samples) : NAN);
-    set_number(o, "reward_std", rollout_phase ? stat_std(b->reward, NULL, b->samples, 1) : NAN);
-    set_number(o, "accuracy", rollout_phase ? share(b, is_right) : NAN);
-    set_number(o, "length", share(b, length_of));
-    set_number(o, "loss", metric_value(m, "loss", 0));
-    set_number(o, "grad_norm", metric_value(m, "grad_norm", 0));
-    set_number(o, "kl", metric_value(m, "kl", NAN));
-    set_number(o, "entropy", mean_entropy(t));
-    set_number(o, "clip_share", metric_value(m, "clip_share", 0));
-    set_number(o, "zero_variance", rollout_phase ? zero_variance(b) : NAN);
-    set_number(o, "truncated", rollout_phase ? share(b, is_truncated) : NAN);
-    set_number(o, "unparsed", rollout_phase ? share(b, is_unparsed) : NAN);
-    set_number(o, "lr", lr);
-    json_object_set_new(o, "tokens", json_integer(b->tokens));
-    set_number(o, "logp_mismatch_max", metric_value(m, "logp_mismatch_max", 0));
-    set_number(o, "logp_mismatch_mean", metric_value(m, "logp_mismatch_mean", 0));
-    for (int i = 0; i < m->n; i++)
-        if (!json_object_get(o, m->metric[i].name))
-            set_number(o, m->metric[i].name, metric_value(m, m->metric[i].name, NAN));
-    set_number(o, "t_collect", time->collect);
-    set_number(o, "t_update", time->update);
-    set_number(o, "t_tokens_per_second", b->tokens / fmax(time->step, 1e-9));
-    set_number(o, "t_seconds", clock_now() - t->started);
-    return o;
-}
-
-/* A few rollouts with what they earned. */
-static int log_samples(struct trainer *t, const struct phase *ph, struct error *e)
-{
-    const struct batch *b = &t->batch;
-    int n = t->s.recipe.run.log_samples < b->samples ? t->s.recipe.run.log_samples : b->samples;
-    for (int j = 0; j < n; j++) {
-        int i = (int)((long)b->samples * j / n), g = 0;
-        while (b->group_first[g + 1] <= i)
-            g++;
-        json_t *o = json_object(), *rewards = json_object();
-        json_object_set_new(o, "step", json_integer(t->step));
-        json_object_set_new(o, "phase", json_string(ph->name));
-        json_object_set_new(o, "prompt", json_stringn(b->item[g]->prompt.s, (size_t)b->item[g]->prompt.len));
-        json_t *text = json_stringn(b->text[i], (size_t)b->text_len[i]);
-        json_object_set_new(o, "response", text ? text : json_null()); /* null: not valid UTF-8 */
-        json_object_set_new(o, "answer", json_stringn(b->item[g]->answer.s, (size_t)b->item[g]->answer.len));
-        for (int c = 0; c < b->components; c++)
-            if (b->component[c].level == LEVEL_SEQUENCE && b->component[c].written)
-                set_number(rewards, b->component[c].name, b->component[c].value[i]);
-        json_object_set_new(o, "rewards", rewards);
-        set_number(o, "reward", b->reward[i]);
-        set_number(o, "advantage", b->tokens ? b->advantage[b->sample_first[i]] : 0);
-        json_object_set_new(o, "verdict", json_integer(b->strict[i]));
-        json_object_set_new(o, "truncated", json_boolean(b->truncated[i]));
-        if (rundir_append(&t->dir, "samples.jsonl", o, e))
-            return -1;
-    }
-    return 0;
-}
-
 /* ---- evaluate, save ---- */
 
 static int evaluate_now(struct trainer *t, const struct phase *ph, int k, struct evaluation *v, struct shown *shown,
@@ -660,8 +529,8 @@ static void show_progress(struct trainer *t, const struct phase *ph, long done, 
     else
         rundir_progress(&t->dir, last,
                         "%-8s %4ld/%d  sampled accuracy %.3f  reward %.3f  length %.1f  entropy %.3f  left %s", ph->name,
-                        done, ph->steps, share(b, is_right), stat_mean(b->reward, NULL, b->samples), share(b, length_of),
-                        mean_entropy(t), left);
+                        done, ph->steps, batch_accuracy(b), stat_mean(b->reward, NULL, b->samples), batch_length(b),
+                        trainer_entropy(t), left);
 }
 
 /* Channels of the stages become arrays of the batch. The policy's two are always there: losses and logs need them. */
@@ -690,9 +559,9 @@ static int train_step(struct trainer *t, const struct phase *ph, long i, struct 
         return -1;
     time.step = clock_now() - start;
     time.update = time.step - time.collect;
-    if (rundir_append(&t->dir, "log.jsonl", log_line(t, ph, lr, &time), e))
+    if (rundir_append(&t->dir, "log.jsonl", runlog_line(t, ph, lr, &time), e))
         return -1;
-    return ph->source == SOURCE_ROLLOUT && i % 10 == 0 ? log_samples(t, ph, e) : 0;
+    return ph->source == SOURCE_ROLLOUT && i % 10 == 0 ? runlog_samples(t, ph, e) : 0;
 }
 
 /* Models that begin as copies of the policy are copied when reinforcement learning begins: after any warm-up. */

@@ -220,3 +220,13 @@ void trainer_close(struct trainer *t)
         model_free(&t->aside);
     session_close(&t->s);
 }
+
+double *trainer_channel(const struct trainer *t, const char *model, const char *head)
+{
+    char name[48];
+    snprintf(name, sizeof name, "%s.%s", model, head);
+    for (int c = 0; c < t->batch.channels; c++)
+        if (strcmp(t->batch.channel[c].name, name) == 0)
+            return t->batch.channel[c].value;
+    return NULL;
+}

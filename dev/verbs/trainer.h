@@ -59,4 +59,7 @@ void trainer_close(struct trainer *t);
 /* The phase that this one branches from; -1: none, -2: it names no earlier phase. */
 int trainer_branch(const struct recipe *r, int phase);
 
+/* Values of a model's head for the tokens of the batch, e.g. ("policy", "logp"); NULL: no stage asked for it. */
+double *trainer_channel(const struct trainer *t, const char *model, const char *head);
+
 #endif
