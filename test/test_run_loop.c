@@ -1,0 +1,460 @@
+/* Training runs as a person starts them: whole command lines, and what they leave in the run directory. Bytes that must
+ * not depend on the machine, what a row of the log holds, that training learns, that a branch leaves no trace, and what a
+ * refused or broken run leaves behind. Not here: single stages, operations, the other verbs.
+ * A new setting is a row of settings[], a new way of computing the same a row of ways[].
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <dirent.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include "../model/base/error.h"
+#include "../model/base/file.h"
+#include "../model/base/mem.h"
+/* last: it needs the headers above, and its macro fail() would change ours */
+#include <cmocka.h>
+
+int train_rl_main(int argc, char **argv);
+
+static char folder[64];
+
+static int set_up(void **state)
+{
+    (void)state;
+    snprintf(folder, sizeof folder, "/tmp/test_run_loop.XXXXXX");
+    return mkdtemp(folder) ? 0 : -1;
+}
+
+static char *in_folder(char path[600], const char *name)
+{
+    snprintf(path, 600, "%s/%s", folder, name);
+    return path;
+}
+
+/* Run directories hold plain files and checkpoint/. */
+static int tear_down(void **state)
+{
+    (void)state;
+    char path[600], inner[900];
+    struct error e;
+    DIR *all = opendir(folder);
+    for (struct dirent *d; all && (d = readdir(all));) {
+        if (d->d_name[0] == '.' || !file_is_directory(in_folder(path, d->d_name)))
+            continue;
+        snprintf(inner, sizeof inner, "%s/checkpoint", path);
+        file_remove_directory(inner, &e);
+        file_remove_directory(path, &e);
+    }
+    if (all)
+        closedir(all);
+    return file_remove_directory(folder, &e);
+}
+
+/* ---- files ---- */
+
+struct bytes {
+    char *p;
+    size_t len;
+};
+
+static struct bytes slurp(const char *run, const char *file)
+{
+    char path[900];
+    struct bytes b;
+    struct error e;
+    snprintf(path, sizeof path, "%s/%s/%s", folder, run, file);
+    b.p = file_read(path, 1 << 28, &b.len, &e);
+    if (!b.p)
+        fail_msg("%s", e.text);
+    return b;
+}
+
+/* Lines without what depends on the clock and the machine: the keys that begin with t_ stand last. */
+static struct bytes slurp_lines(const char *run, const char *file)
+{
+    struct bytes b = slurp(run, file);
+    char *to = b.p;
+    for (char *line = b.p, *end; (end = strchr(line, '\n')); line = end + 1) {
+        *end = 0;
+        char *clock = strstr(line, ",\"t_");
+        size_t len = clock ? (size_t)(clock - line) : (size_t)(end - line);
+        memmove(to, line, len);
+        to += len;
+        *to++ = '\n';
+    }
+    b.len = (size_t)(to - b.p);
+    return b;
+}
+
+static int equal(struct bytes a, struct bytes b)
+{
+    int same = a.len == b.len && memcmp(a.p, b.p, a.len) == 0;
+    mem_free(a.p);
+    mem_free(b.p);
+    return same;
+}
+
+static int same_file(const char *a, const char *b, const char *file)
+{
+    return equal(slurp(a, file), slurp(b, file));
+}
+
+static int same_lines(const char *a, const char *b, const char *file)
+{
+    return equal(slurp_lines(a, file), slurp_lines(b, file));
+}
+
+/* Everything a run leaves that depends on the recipe alone. */
+static void assert_same_run(const char *a, const char *b)
+{
+    static const char *const lines[] = {"log.jsonl", "samples.jsonl", "eval.jsonl"};
+    static const char *const files[] = {"recipe.ini", "checkpoint/recipe.ini", "checkpoint/config.json",
+                                        "checkpoint/tokenizer.json", "checkpoint/model.safetensors"};
+    for (int i = 0; i < 3; i++)
+        if (!same_lines(a, b, lines[i]))
+            fail_msg("%s of the runs %s and %s differ", lines[i], a, b);
+    for (int i = 0; i < 5; i++)
+        if (!same_file(a, b, files[i]))
+            fail_msg("%s of the runs %s and %s differ", files[i], a, b);
+}
+
+static void write_recipe(const char *name, const char *text)
+{
+    char path[600];
+    struct error e;
+    if (file_write(in_folder(path, name), text, strlen(text), &e))
+        fail_msg("%s", e.text);
+}
+
+/* ---- one call of the command, in a process of its own ---- */
+
+static void child(char *text, const char *out)
+{
+    char path[600], *argv[40] = {"train_rl"};
+    int argc = 1, file = open(in_folder(path, out), O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    if (file < 0 || dup2(file, 1) < 0 || dup2(file, 2) < 0)
+        _exit(100);
+    for (char *save = NULL, *w = strtok_r(text, "|", &save); w && argc < 39; w = strtok_r(NULL, "|", &save))
+        argv[argc++] = w;
+    int status = train_rl_main(argc, argv);
+    fflush(stdout);
+    fflush(stderr);
+    _exit(status);
+}
+
+/* Words separated by '|'. What was printed goes to the file `printed`. A crash: 1000 + signal. */
+static int call(const char *format, ...)
+{
+    char text[3000];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    fflush(NULL);
+    pid_t pid = fork();
+    if (pid == 0)
+        child(text, "printed");
+    int status;
+    if (pid < 0 || waitpid(pid, &status, 0) != pid)
+        fail_msg("no process for %s", text);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
+}
+
+static void train(const char *run, const char *words)
+{
+    int status = call("%s|run.out=%s/%s", words, folder, run);
+    if (status) {
+        struct bytes b = slurp("", "printed");
+        fail_msg("status %d after %s: %s", status, words, b.p);
+    }
+}
+
+static void assert_printed(const char *piece)
+{
+    struct bytes b = slurp("", "printed");
+    if (!strstr(b.p, piece))
+        fail_msg("'%s' is not in: %s", piece, b.p);
+    mem_free(b.p);
+}
+
+/* ---- the log as objects ---- */
+
+enum { MAX_ROWS = 400 };
+
+static int read_rows(const char *run, const char *file, json_t *row[MAX_ROWS])
+{
+    struct bytes b = slurp(run, file);
+    int n = 0;
+    for (char *line = b.p, *end; (end = strchr(line, '\n')); line = end + 1) {
+        json_error_t why;
+        assert_true(n < MAX_ROWS);
+        row[n] = json_loadb(line, (size_t)(end - line), JSON_REJECT_DUPLICATES, &why);
+        if (!row[n++])
+            fail_msg("%s, line %d: %s", file, n, why.text);
+    }
+    mem_free(b.p);
+    return n;
+}
+
+static void drop_rows(json_t *row[MAX_ROWS], int n)
+{
+    for (int i = 0; i < n; i++)
+        json_decref(row[i]);
+}
+
+static double number(const json_t *row, const char *key)
+{
+    const json_t *x = json_object_get(row, key);
+    if (!json_is_number(x))
+        fail_msg("no number under %s", key);
+    return json_number_value(x);
+}
+
+static int in_phase(const json_t *row, const char *phase)
+{
+    return strcmp(json_string_value(json_object_get(row, "phase")), phase) == 0;
+}
+
+/* Keys in the order of the manual, then metrics of stages, then those of the clock; the sampler and the trainer agree. */
+static void check_row(const json_t *row, int at)
+{
+    static const char *const keys[] = {
+        "step", "phase",   "reward",     "reward_std",    "accuracy",  "length",   "loss", "grad_norm", "kl",
+        "entropy", "clip_share", "zero_variance", "truncated", "unparsed", "lr",   "tokens",
+        "logp_mismatch_max", "logp_mismatch_mean"};
+    int i = 0, clock = 0;
+    const char *key;
+    json_t *value;
+    json_object_foreach((json_t *)(uintptr_t)row, key, value)
+    {
+        if (i < (int)(sizeof keys / sizeof *keys))
+            assert_string_equal(key, keys[i]);
+        else if (strncmp(key, "t_", 2) == 0)
+            clock++;
+        else if (clock)
+            fail_msg("%s stands behind a key of the clock", key);
+        i++;
+    }
+    assert_true(clock > 0);
+    assert_int_equal((int)number(row, "step"), at);
+    assert_true(number(row, "logp_mismatch_max") == 0);
+    assert_true(number(row, "logp_mismatch_mean") == 0);
+    assert_true(number(row, "tokens") > 0);
+    assert_true(isfinite(number(row, "loss")) && number(row, "grad_norm") > 0);
+}
+
+/* ---- settings: each is run in every way ---- */
+
+static const char plain[] = "[task]\nname = chain\nbare = 0.3\n"
+                            "[model]\npreset = nano-llama\n"
+                            "[rollout]\nprompts = 8\nsamples = 4\nmax_new = 24\n"
+                            "[eval]\nprompts = 20\nevery = 2\nsamples = 2\n"
+                            "[stages]\nscore = outcome\nadvantage = group(std = true)\nloss = clip\n"
+                            "[phase warmup]\nsource = gold\nsteps = 60\nbatch = 9\nlr = 6e-3\nloss = nll\n"
+                            "[phase rl]\nsource = rollout\nsteps = 3\nlr = 1e-3\nreset_optimiser = true\n";
+static const char everything[] =
+    "[task]\nname = chain\nbare = 0.3\nwrong_facts = 0.15\n"
+    "[model]\npreset = nano-llama\n"
+    "[models]\nref = init frozen\n"
+    "[rollout]\nprompts = 6\nsamples = 5\nmax_new = 24\ntop_p = 0.9\nmax_support = 8\nmax_refills = 3\ntemperature = 0.9\n"
+    "[eval]\nprompts = 20\nevery = 2\nsamples = 2\n"
+    "[stages]\nscore = outcome, process\nshape = sum\nselect = dynamic\ncredit = outcome\nadvantage = group\n"
+    "loss = clip(agg = seq_mean_token_mean)\nregular = kl(coef = 0.05), entropy(coef = 0.01)\n"
+    "[phase warmup]\nsource = gold\nsteps = 60\nbatch = 8\nlr = 6e-3\nloss = nll\n"
+    "[phase rl]\nsource = rollout\nsteps = 3\nlr = 1e-3\nminibatches = 2\nepochs = 2\nreset_optimiser = true\n";
+static const struct {
+    const char *name, *recipe;
+} settings[] = {{"plain", plain}, {"everything", everything}};
+static const char *const ways[] = {
+    "run.threads=1", "run.threads=2", "run.threads=3", "run.micro=1", "run.micro=2", "run.micro=8", "rollout.slots=4",
+    "rollout.slots=64", "run.threads=2|run.micro=3|rollout.slots=7"};
+
+static void same_bytes_in_every_way(void **state)
+{
+    (void)state;
+    for (int s = 0; s < 2; s++) {
+        char words[700], first[40], run[40], ini[40], path[600];
+        snprintf(ini, sizeof ini, "%s.ini", settings[s].name);
+        write_recipe(ini, settings[s].recipe);
+        for (int w = 0; w < (int)(sizeof ways / sizeof *ways); w++) {
+            snprintf(run, sizeof run, "%s-%d", settings[s].name, w);
+            snprintf(first, sizeof first, "%s-0", settings[s].name);
+            snprintf(words, sizeof words, "rl|%s|%s", in_folder(path, ini), ways[w]);
+            train(run, words);
+            assert_same_run(first, run);
+        }
+    }
+}
+
+static void rows_of_the_log(void **state)
+{
+    (void)state;
+    for (int s = 0; s < 2; s++) {
+        char run[40];
+        json_t *row[MAX_ROWS];
+        snprintf(run, sizeof run, "%s-0", settings[s].name);
+        int n = read_rows(run, "log.jsonl", row), sampled = 0;
+        assert_int_equal(n, 63);
+        for (int i = 0; i < n; i++) {
+            check_row(row[i], i);
+            sampled += in_phase(row[i], "rl");
+        }
+        assert_int_equal(sampled, 3);
+        if (s == 1) { /* one update: the reference is the policy; then no longer */
+            assert_true(number(row[60], "kl") >= 0);
+            assert_true(number(row[62], "kl") > 0);
+        }
+        drop_rows(row, n);
+        n = read_rows(run, "eval.jsonl", row);
+        assert_int_equal(n, 3); /* before, after two steps, at the end */
+        for (int i = 0; i < n; i++)
+            assert_true(number(row[i], "accuracy") >= 0 && number(row[i], "accuracy") <= 1);
+        drop_rows(row, n);
+    }
+}
+
+static void seeds_differ(void **state)
+{
+    (void)state;
+    char path[600], words[700];
+    snprintf(words, sizeof words, "rl|%s|seed=2", in_folder(path, "plain.ini"));
+    train("seed-2", words);
+    assert_false(same_lines("plain-0", "seed-2", "log.jsonl"));
+    assert_false(same_file("plain-0", "seed-2", "checkpoint/model.safetensors"));
+}
+
+static void resolved_recipe_gives_the_same_run(void **state)
+{
+    (void)state;
+    for (int s = 0; s < 2; s++) {
+        char first[40], again[40], words[700];
+        snprintf(first, sizeof first, "%s-0", settings[s].name);
+        snprintf(again, sizeof again, "%s-again", settings[s].name);
+        snprintf(words, sizeof words, "rl|%s/%s/recipe.ini", folder, first);
+        train(again, words);
+        for (int i = 0; i < 3; i++)
+            assert_true(same_lines(first, again, (const char *[]){"log.jsonl", "samples.jsonl", "eval.jsonl"}[i]));
+        assert_true(same_file(first, again, "checkpoint/model.safetensors"));
+        assert_true(same_file(first, again, "recipe.ini"));
+    }
+}
+
+/* ---- branches ---- */
+
+static const char control[] = "[phase control]\nbranch = warmup\nsource = gold\nsteps = 5\nbatch = 8\nlr = 1e-2\nloss = nll\n";
+
+/* The control stands last, as in chain.ini, or before the reinforcement learning that it is compared with. */
+static void branch_leaves_no_trace(void **state)
+{
+    (void)state;
+    char text[2000], words[700], path[600];
+    const char *rl = strstr(plain, "[phase rl]");
+    snprintf(text, sizeof text, "%s%s", plain, control);
+    write_recipe("last.ini", text);
+    snprintf(text, sizeof text, "%.*s%s%s", (int)(rl - plain), plain, control, rl);
+    write_recipe("middle.ini", text);
+    static const char *const where[] = {"last", "middle"};
+    for (int i = 0; i < 2; i++) {
+        char ini[40];
+        snprintf(ini, sizeof ini, "%s.ini", where[i]);
+        snprintf(words, sizeof words, "rl|%s", in_folder(path, ini));
+        train(where[i], words);
+        if (!same_file("plain-0", where[i], "checkpoint/model.safetensors"))
+            fail_msg("a branch (%s) changed the weights of the main line", where[i]);
+        json_t *row[MAX_ROWS];
+        int n = read_rows(where[i], "log.jsonl", row), branched = 0;
+        for (int k = 0; k < n; k++)
+            branched += in_phase(row[k], "control");
+        assert_int_equal(branched, 5);
+        drop_rows(row, n);
+    }
+}
+
+/* ---- a pretrained model ---- */
+
+static void stories_with_a_reference(void **state)
+{
+    (void)state;
+    if (file_size("../shared/data/stories260K/hf/model.safetensors") < 0) {
+        print_message("no ../shared/data/stories260K\n");
+        skip();
+    }
+    train("stories", "stories|model.path=../shared/data/stories260K/hf|rl.steps=2|rollout.prompts=2|rollout.samples=8|"
+                     "rollout.max_new=32|eval.prompts=4|eval.samples=2");
+    json_t *row[MAX_ROWS];
+    int n = read_rows("stories", "log.jsonl", row);
+    assert_int_equal(n, 2);
+    for (int i = 0; i < n; i++)
+        assert_true(number(row[i], "logp_mismatch_max") == 0);
+    assert_true(number(row[0], "kl") == 0); /* the policy is the reference */
+    assert_true(number(row[0], "entropy") > 0.5 && number(row[0], "entropy") < 3); /* a language model's */
+    drop_rows(row, n);
+}
+
+/* ---- runs that must not be, or that break ---- */
+
+static void refused_before_it_begins(void **state)
+{
+    (void)state;
+    struct bytes log = slurp("plain-0", "log.jsonl"), weights = slurp("plain-0", "checkpoint/model.safetensors");
+    char path[600];
+    int status = call("rl|%s|run.out=%s/plain-0", in_folder(path, "plain.ini"), folder);
+    assert_true(status == 1 || status == 2);
+    assert_printed("plain-0 holds a run already");
+    assert_true(equal(log, slurp("plain-0", "log.jsonl")));
+    assert_true(equal(weights, slurp("plain-0", "checkpoint/model.safetensors")));
+
+    assert_int_equal(call("rl|%s|run.memory=1|run.out=%s/none", path, folder), 2);
+    assert_printed("run.memory allows 1");
+    assert_int_equal(call("rl|%s|rollout.sampels=4|run.out=%s/none", path, folder), 2);
+    assert_printed("samples");
+    assert_int_equal(call("rl|%s|rl.lr=-1|run.out=%s/none", path, folder), 2);
+    assert_printed("rl.lr");
+    assert_int_equal(call("rl|%s/nowhere.ini|run.out=%s/none", folder, folder), 2);
+    assert_printed("nowhere.ini");
+    in_folder(path, "none");
+    assert_false(file_is_directory(path));
+}
+
+/* The rate is absurd from the second phase on: the weights of the first stay on disk. */
+static void stops_when_numbers_break(void **state)
+{
+    (void)state;
+    char path[600], words[800];
+    snprintf(words, sizeof words, "%s", in_folder(path, "plain.ini"));
+    assert_int_equal(call("rl|%s|rl.lr=1e30|run.out=%s/broken", words, folder), 1);
+    assert_printed("step 61");
+    char only[2000];
+    const char *rl = strstr(plain, "[phase rl]");
+    snprintf(only, sizeof only, "%.*s", (int)(rl - plain), plain);
+    char *stages = strstr(only, "[stages]"), *warmup = strstr(only, "[phase warmup]");
+    memmove(stages, warmup, strlen(warmup) + 1);
+    write_recipe("warmup.ini", only);
+    snprintf(words, sizeof words, "rl|%s", in_folder(path, "warmup.ini"));
+    train("warmup", words);
+    assert_true(same_file("warmup", "broken", "checkpoint/model.safetensors"));
+    snprintf(words, sizeof words, "eval|model.path=%s/broken/checkpoint", folder);
+    json_t *row[MAX_ROWS];
+    int n = read_rows("broken", "log.jsonl", row);
+    assert_int_equal(n, 61);
+    drop_rows(row, n);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(same_bytes_in_every_way), cmocka_unit_test(rows_of_the_log),
+        cmocka_unit_test(seeds_differ),            cmocka_unit_test(resolved_recipe_gives_the_same_run),
+        cmocka_unit_test(branch_leaves_no_trace),  cmocka_unit_test(stories_with_a_reference),
+        cmocka_unit_test(refused_before_it_begins), cmocka_unit_test(stops_when_numbers_break),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
