@@ -77,7 +77,7 @@ static int check_neutral(const json_t *c, struct error *e)
 static int check_window(const json_t *c, enum family f, struct error *e)
 {
     const json_t *window = json_object_get(c, "sliding_window"), *use = json_object_get(c, "use_sliding_window"), *type;
-    int off = json_is_false(use) || (!use && (f == FAMILY_QWEN2 || f == FAMILY_QWEN3));
+    int off = json_is_false(use) || ((!use || json_is_null(use)) && (f == FAMILY_QWEN2 || f == FAMILY_QWEN3));
     if (window && !json_is_null(window) && !off)
         return fail(e, "\"sliding_window\" is set; attention over a window is not supported");
     const json_t *types = json_object_get(c, "layer_types");

@@ -151,9 +151,10 @@ static void set_ticks(struct axis *a, int wanted, int whole, int snap)
 {
     if (a->low > a->high) /* no data */
         a->low = 0, a->high = 1;
-    double least = fmax(fabs(a->low), fabs(a->high)) * 1e-9; /* a range of rounding errors is no range */
+    /* a range of rounding errors, or one that underflows, is no range */
+    double least = fmax(fmax(fabs(a->low), fabs(a->high)) * 1e-9, 1 / huge_number);
     if (a->high - a->low <= least) {
-        double pad = a->high == 0 ? 1 : whole ? fmax(1, fabs(a->high) * 0.1) : fabs(a->high) * 0.1;
+        double pad = fabs(a->high) <= least ? 1 : whole ? fmax(1, fabs(a->high) * 0.1) : fabs(a->high) * 0.1;
         a->low -= pad, a->high += pad;
     }
     if (snap && a->low > 0 && a->low < 0.4 * a->high)
