@@ -33,6 +33,7 @@ static const struct {
     {"clip_qkv", NAN},
     {"partial_rotary_factor", 1},
     {"rotary_pct", 1},
+    {"rope_interleaved", 0},
     {"no_rope_layers", NAN},
     {"no_rope_layer_interval", NAN},
     {"attn_logit_softcapping", NAN},
