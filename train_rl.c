@@ -528,9 +528,9 @@ static void show_progress(struct trainer *t, const struct phase *ph, long done, 
                         metric_value(&t->metrics, "loss", 0), (double)b->tokens * (double)done / fmax(used, 1e-9), left);
     else
         rundir_progress(&t->dir, last,
-                        "%-8s %4ld/%d  sampled accuracy %.3f  reward %.3f  length %.1f  entropy %.3f  left %s", ph->name,
+                        "%-8s %4ld/%d  sampled accuracy %.3f  reward %.3f  length %.1f  %.0f tokens/s  left %s", ph->name,
                         done, ph->steps, batch_accuracy(b), stat_mean(b->reward, NULL, b->samples), batch_length(b),
-                        trainer_entropy(t), left);
+                        (double)b->tokens * (double)done / fmax(used, 1e-9), left);
 }
 
 /* Channels of the stages become arrays of the batch. The policy's two are always there: losses and logs need them. */

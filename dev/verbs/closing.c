@@ -1,4 +1,5 @@
 #include "closing.h"
+#include "figure.h"
 #include "../../model/base/clock.h"
 #include <math.h>
 #include <stdio.h>
@@ -7,12 +8,17 @@
 void report_opening(const struct trainer *t)
 {
     const struct arch *a = &t->s.arch;
-    size_t bytes = t->s.policy.arena.total + t->tape.arena.total + t->frozen_tape.arena.total + t->sampler.arena.total +
-                   t->sampler.tape.arena.total;
+    double megabyte = 1 << 20, sampler = (double)(t->sampler.arena.total + t->sampler.tape.arena.total) / megabyte;
+    double weights = (double)t->s.policy.arena.total / megabyte, frozen = 0;
+    double activations = (double)(t->tape.arena.total + t->frozen_tape.arena.total) / megabyte;
+    for (int i = 0; i < t->s.recipe.model_count; i++)
+        frozen += (double)t->model[i].arena.total / megabyte;
     fprintf(stderr, "%s: task %s, %ld weights (width %d, %d layers, %d heads, vocabulary %d), seed %llu, %d threads\n",
             t->s.recipe.name, t->s.task.row->name, arch_parameters(a), a->C, a->layers, a->H, a->V,
             (unsigned long long)t->s.recipe.run.seed, t->s.device.threads);
-    fprintf(stderr, "memory %.1f MB; run directory %s\n", (double)bytes / (1 << 20), t->dir.path);
+    fprintf(stderr, "memory %.1f MB: policy and optimiser %.1f, other models %.1f, activations of %d rows %.1f, %d rollout slots %.1f\n",
+            weights + frozen + activations + sampler, weights, frozen, t->micro_rows, activations, t->sampler.slots, sampler);
+    fprintf(stderr, "run directory %s\n", t->dir.path);
 }
 
 static int count_verdict(const struct batch *b, int verdict)
@@ -102,8 +108,8 @@ void report_closing(const struct trainer *t)
     int learned = t->milestones > 1 && t->milestone[1].v.accuracy > t->milestone[0].v.accuracy;
     if (why && !learned)
         fprintf(stderr, "\nNothing is being learned: %s.\n", why);
-    fprintf(stderr, "\nFigures: %s/curves.png and curves.svg; weights: %s/checkpoint; %s in all.\n", t->dir.path,
-            t->dir.path, clock_text(time, clock_now() - t->started));
+    fprintf(stderr, "\nFigure: %s/curves.%s; weights: %s/checkpoint; %s in all.\n", t->dir.path,
+            figure_has_png ? "png" : "svg", t->dir.path, clock_text(time, clock_now() - t->started));
     fprintf(stderr, "Next: ./train_rl sample model.path=%s/checkpoint prompt=..., ./train_rl %s seed=2, ./train_rl list "
                     "stages, or edit %s/recipe.ini and run it.\n",
             t->dir.path, t->s.recipe.name, t->dir.path);

@@ -17,11 +17,16 @@ int session_max_new(const struct recipe *r)
     return n;
 }
 
+enum { AUTO_SLOTS = 256 }; /* beyond that a batch of tokens gains little and the cache grows */
+
 int session_max_slots(const struct recipe *r)
 {
     int n = 1;
-    for (int i = 0; i < r->phases; i++)
-        n = max_of(n, r->phase[i].rollout.slots);
+    for (int i = 0; i < r->phases; i++) {
+        const struct rollout_config *c = &r->phase[i].rollout;
+        int all = c->prompts * c->samples;
+        n = max_of(n, c->slots > 0 ? c->slots : all < AUTO_SLOTS ? all : AUTO_SLOTS);
+    }
     return n;
 }
 
