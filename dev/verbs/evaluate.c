@@ -134,7 +134,7 @@ static int sampled_pass(struct session *s, const struct model *m, struct sampler
 {
     struct pass p = {0};
     struct sampling how = {(float)temperature, 0, 1, 0, 0};
-    double mean = 0, mean_square = 0, pass = 0, pass_square = 0, length = 0;
+    double all_right = 0, mean_square = 0, pass = 0, pass_square = 0, length = 0;
     pass_alloc(&p, prompts, n, s->max_prompt, max_new, 0);
     int bad = make_requests(s, &p, prompts, n, max_new, e) ||
               sampler_run(sampler, m, p.request, prompts, &how, EVAL_SEED, RNG_EVAL, s->special.eos, p.response, e);
@@ -149,15 +149,17 @@ static int sampled_pass(struct session *s, const struct model *m, struct sampler
             length += r->len;
         }
         double share = (double)right / n, at_k = pass_at_k(n, right, v->k);
-        mean += share / prompts;
-        mean_square += share * share / prompts;
-        pass += at_k / prompts;
-        pass_square += at_k * at_k / prompts;
+        all_right += right;
+        mean_square += share * share;
+        pass += at_k;
+        pass_square += at_k * at_k;
     }
+    double mean = all_right / ((double)prompts * n);
+    pass /= prompts;
     v->sampled = mean;
-    v->sampled_se = prompts > 1 ? standard_error(mean, mean_square, prompts) : standard_error(mean, mean, n);
+    v->sampled_se = prompts > 1 ? standard_error(mean, mean_square / prompts, prompts) : standard_error(mean, mean, n);
     v->pass_k = pass;
-    v->pass_k_se = standard_error(pass, pass_square, prompts);
+    v->pass_k_se = standard_error(pass, pass_square / prompts, prompts);
     v->sampled_length = length / ((double)prompts * n);
     pass_free(&p, prompts);
     return bad ? -1 : 0;
