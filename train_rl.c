@@ -418,8 +418,9 @@ static int micro_batches(struct trainer *t, const struct phase *ph, int g0, int 
         forward_models(t);
         if (fresh)
             measure_mismatch(t);
-        if (!together && run_stages(t, ph, STAGE_LOSS, STAGE_REGULAR, lo, hi, den, loss, e))
-            return -1;
+        for (int g = lo; !together && g < hi; g++) /* one by one: sums come out the same however the batch is cut */
+            if (run_stages(t, ph, STAGE_LOSS, STAGE_REGULAR, g, g + 1, den, loss, e))
+                return -1;
         backward(t);
     }
     return 0;
@@ -605,25 +606,33 @@ static int train_phase(struct trainer *t, struct phase *ph, struct error *e)
     }
     if (!rollout_phase && !ph->branch[0] && ph != &r->phase[r->phases - 1])
         return 0; /* the next phase evaluates first */
-    return milestone(t, ph, ph->name, clock_now() - began - evaluating, rollout_phase ? &t->after : NULL, e);
+    struct shown *shown = rollout_phase && !ph->branch[0] ? &t->after : NULL;
+    return milestone(t, ph, ph->name, clock_now() - began - evaluating, shown, e);
 }
 
-/* A branch starts from the end of an earlier phase and leaves no trace but its evaluation: the control of an experiment. */
+/* A branch starts from the end of an earlier phase and leaves no trace but what it wrote: the control of an experiment.
+ * The main line goes on with the step and the prompt that were next, so that its numbers are those of a run without the
+ * branch. Whole phases of the main line are saved; after a failure the last checkpoint stays, since weights that gave a
+ * bad number are no better than it. */
 static int run_phase(struct trainer *t, int p, struct error *e)
 {
     struct phase *ph = &t->s.recipe.phase[p];
     int from = trainer_branch(&t->s.recipe, p);
+    long step = t->step;
+    uint64_t cursor = t->cursor;
     if (from >= 0) {
         model_snapshot(&t->aside, &t->s.policy);
         model_snapshot(&t->s.policy, &t->snapshot[from]);
     }
-    if (train_phase(t, ph, e))
-        return -1;
-    if (from >= 0)
-        model_snapshot(&t->s.policy, &t->aside);
-    if (t->snapshot[p].tensor)
+    int status = train_phase(t, ph, e);
+    if (t->snapshot[p].tensor && !status)
         model_snapshot(&t->snapshot[p], &t->s.policy);
-    return 0;
+    if (from < 0)
+        return status || save(t, e) ? -1 : 0;
+    model_snapshot(&t->s.policy, &t->aside);
+    t->step = step;
+    t->cursor = cursor;
+    return status;
 }
 
 int verb_rl(int argc, const char *const *argv)
@@ -643,11 +652,9 @@ int verb_rl(int argc, const char *const *argv)
         report_opening(t);
     for (int p = 0; p < r->phases && !status && !interrupted; p++)
         status = run_phase(t, p, &e);
-    if (t->dir.path[0] && t->step > 0) { /* also after a failure: the weights before the bad step are good */
-        struct error other;
-        if (save(t, &other) || report_curves(t->dir.path, &other))
-            status = status ? status : fail(&e, "%s", other.text);
-    }
+    struct error other;
+    if (t->step > 0 && report_curves(t->dir.path, &other) && !status) /* also after a failure: they show how it came */
+        status = fail(&e, "%s", other.text);
     if (!status)
         report_closing(t);
     else

@@ -132,22 +132,18 @@ static void read_recipe(struct run *r)
     mem_free(recipe);
 }
 
-/* The main line's phases one after another, as if the branches between them had not been; then the branches beside it.
- */
+/* The main line's steps count on as if the branches between them had not been; the branches stand beside it. */
 static void place_phases(struct run *r)
 {
-    long aside = 0; /* steps of branches so far */
     double end = 0;
     for (int i = 0; i < r->phases; i++) {
         struct phase_span *p = &r->phase[i];
         p->scale = 1;
         if (p->parent >= i)
             p->parent = -1;
-        if (p->parent >= 0) {
-            aside += p->count;
+        if (p->parent >= 0)
             continue;
-        }
-        p->x0 = (double)(p->first - aside);
+        p->x0 = (double)p->first;
         end = p->x0 + (double)p->count;
     }
     for (int i = 0; i < r->phases; i++) {
