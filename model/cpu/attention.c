@@ -6,22 +6,33 @@
  * but its own keys.
  */
 #include "chain.h"
+#include "transpose.h"
 
 size_t cpu_store_reals(const struct attention_shape *s)
 {
     return (size_t)s->G * s->store * (size_t)(s->D + value_width(s));
 }
 
-static void store_token(float *kv, const float *qkv, const struct attention_shape *s, int token)
+void chain_panels(float *panels, int token, const float *from, size_t from_stride, int len, int D)
+{
+    while (len > 0) {
+        int lane = token % GROUP, here = (int)least(GROUP - lane, len);
+        transpose(panels + (size_t)(token - lane) * D + lane, GROUP, from, from_stride, here, D);
+        from += (size_t)here * from_stride;
+        token += here;
+        len -= here;
+    }
+}
+
+static void store_run(float *kv, const float *qkv, const struct attention_shape *s, int token, int len)
 {
     int width = value_width(s);
-    const float *key = qkv + (size_t)s->H * s->D, *value = key + (size_t)s->G * s->D;
+    size_t stride = (size_t)(s->H + 2 * s->G) * s->D;
     for (int g = 0; g < s->G; g++) {
-        float *k = kv + key_at(s, g, token), *v = kv + value_at(s, g, token);
-        for (int i = 0; i < s->D; i++)
-            k[i * GROUP] = key[g * s->D + i];
-        for (int i = 0; i < width; i++)
-            v[i] = i < s->D ? value[g * s->D + i] : 0.0f;
+        const float *key = qkv + (size_t)(s->H + g) * s->D, *value = key + (size_t)s->G * s->D;
+        chain_panels(kv + key_at(s, g, 0), token, key, stride, len, s->D);
+        for (int t = 0; t < len; t++)
+            copy_head(kv + value_at(s, g, token + t), value + t * stride, s->D, width);
     }
 }
 
@@ -32,19 +43,17 @@ void cpu_store(struct device *d, Dev kv, Dev qkv, const struct rows *r, const st
     int width = (s->H + 2 * s->G) * s->D, threads = threads_for(d, 8.0 * r->count * s->G * s->D);
     /* Runs may share a block of 16 keys but not a float, so no two threads write the same place. */
 #pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
-    for (int i = 0; i < r->runs; i++)
-        for (int t = 0; t < run[i].len; t++) {
-            const struct region *to = &region[run[i].region];
-            store_token(reals(kv), reals(qkv) + (size_t)(run[i].row + t) * width, s,
-                        to->base + run[i].pos + t - to->pos);
-        }
+    for (int i = 0; i < r->runs; i++) {
+        const struct region *to = &region[run[i].region];
+        store_run(reals(kv), reals(qkv) + (size_t)run[i].row * width, s, to->base + run[i].pos - to->pos, run[i].len);
+    }
 }
 
 void chain_scores(float *score, size_t stride, const float *a, int rows, const float *panels, const struct piece *p,
                   int pieces, int D)
 {
     ptrdiff_t block = (ptrdiff_t)GROUP * D; /* 16 keys */
-    struct tile shape = {D, 1, GROUP, LANES, TILE_COLUMNS, (ptrdiff_t)stride};
+    struct tile shape = {(ptrdiff_t)round_up((size_t)D, GROUP), 1, GROUP, LANES, TILE_COLUMNS, (ptrdiff_t)stride};
     if (LANES == GROUP) {
         shape.bv = block;
         shape.bp = 2 * block;
@@ -91,7 +100,7 @@ struct workspace {
 
 size_t cpu_attention_scratch(const struct attention_shape *s, int longest)
 {
-    size_t floats = (size_t)TILE_ROWS * ((size_t)s->D + score_stride(longest) + (size_t)value_width(s));
+    size_t floats = (size_t)TILE_ROWS * (score_stride(longest) + 2 * (size_t)value_width(s));
     return round_up(floats * sizeof(float) + (size_t)longest * sizeof(struct piece), 64);
 }
 
@@ -101,7 +110,7 @@ static struct workspace workspace_of(const struct device *d, const struct attent
     w.score = scratch_slice(d, 0, cpu_attention_scratch(s, keys));
     w.value = w.score + (size_t)TILE_ROWS * score_stride(keys);
     w.query = w.value + (size_t)TILE_ROWS * value_width(s);
-    w.piece = (struct piece *)(w.query + (size_t)TILE_ROWS * s->D);
+    w.piece = (struct piece *)(w.query + (size_t)TILE_ROWS * value_width(s));
     return w;
 }
 
@@ -150,14 +159,14 @@ static void bundle_scores(const struct forward *f, const struct bundle *b, int g
 {
     const struct attention_shape *s = f->s;
     const float *keys = f->kv + key_at(s, g, 0);
+    int width = value_width(s);
     for (int r = 0; r < b->rows; r++)
-        memcpy(w->query + (size_t)r * s->D,
-               f->qkv + ((size_t)b->pair[r].row * (s->H + 2 * s->G) + b->pair[r].head) * s->D,
-               (size_t)s->D * sizeof(float));
+        copy_head(w->query + (size_t)r * width,
+                  f->qkv + ((size_t)b->pair[r].row * (s->H + 2 * s->G) + b->pair[r].head) * s->D, s->D, width);
     chain_scores(w->score, stride, w->query, b->rows, keys, w->piece, b->pieces, s->D);
     for (int r = 0, n; r < b->rows && b->own[r].len; r += n) {
         n = same_own(b, r);
-        chain_scores(w->score + r * stride, stride, w->query + (size_t)r * s->D, n, keys, &b->own[r], 1, s->D);
+        chain_scores(w->score + r * stride, stride, w->query + (size_t)r * width, n, keys, &b->own[r], 1, s->D);
     }
 }
 
@@ -206,9 +215,8 @@ static void forward_run(const struct forward *f, const struct run *run, int g)
         return;
     struct workspace w = workspace_of(f->d, f->s, run->pos + run->len);
     for (int i = 0; i < tile_count(pairs); i++) {
-        struct bundle b = {.rows = 0};
-        for (int k = tile_first(pairs, i); k < tile_end(pairs, i); k++)
-            b.pair[b.rows++] = run_pair(run, f->s, g, k);
+        struct bundle b = {.rows = tile_end(pairs, i) - tile_first(pairs, i)};
+        run_pairs(b.pair, run, f->s, g, tile_first(pairs, i), b.rows);
         b.keys = b.pair[b.rows - 1].visible;
         b.pieces = chain_pieces(w.piece, f->region, run->region, b.keys);
         forward_bundle(f, &b, g, &w);
@@ -226,10 +234,9 @@ static int forward_siblings(const struct forward *f, int first, int end, int g)
         const struct region *to = &f->region[run->region];
         if (run->len != 1 || to->parent != region->parent || to->pos != region->pos)
             break;
-        for (int k = 0; k < ratio; k++) {
-            b.own[b.rows] = (struct piece){to->pos, run->pos + 1 - to->pos, to->base};
-            b.pair[b.rows++] = run_pair(run, f->s, g, k);
-        }
+        run_pairs(b.pair + b.rows, run, f->s, g, 0, ratio);
+        for (int k = 0; k < ratio; k++)
+            b.own[b.rows++] = (struct piece){to->pos, run->pos + 1 - to->pos, to->base};
         b.keys = run->pos + 1 > b.keys ? run->pos + 1 : b.keys;
     }
     if (n) {

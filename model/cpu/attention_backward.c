@@ -29,13 +29,13 @@ size_t cpu_attention_backward_shared(const struct attention_shape *s)
 }
 
 struct workspace { /* of a thread, for one tile */
-    float *score, *dscore, *query, *dout, *wide_query, *wide_dout, *dquery;
+    float *score, *dscore, *query, *dout, *dquery;
     struct piece *piece;
 };
 
 size_t cpu_attention_backward_scratch(const struct attention_shape *s, int longest)
 {
-    size_t floats = (size_t)TILE_ROWS * (2 * score_stride(longest) + 2 * (size_t)s->D + 3 * (size_t)value_width(s));
+    size_t floats = (size_t)TILE_ROWS * (2 * score_stride(longest) + 3 * (size_t)value_width(s));
     return round_up(floats * sizeof(float) + (size_t)longest * sizeof(struct piece), 64);
 }
 
@@ -45,12 +45,10 @@ static struct workspace workspace_of(const struct device *d, const struct attent
     size_t wide = (size_t)TILE_ROWS * value_width(s);
     w.score = scratch_slice(d, cpu_attention_backward_shared(s), cpu_attention_backward_scratch(s, keys));
     w.dscore = w.score + TILE_ROWS * score_stride(keys);
-    w.wide_query = w.dscore + TILE_ROWS * score_stride(keys);
-    w.wide_dout = w.wide_query + wide;
-    w.dquery = w.wide_dout + wide;
-    w.query = w.dquery + wide;
-    w.dout = w.query + (size_t)TILE_ROWS * s->D;
-    w.piece = (struct piece *)(w.dout + (size_t)TILE_ROWS * s->D);
+    w.query = w.dscore + TILE_ROWS * score_stride(keys);
+    w.dout = w.query + wide;
+    w.dquery = w.dout + wide;
+    w.piece = (struct piece *)(w.dquery + wide);
     return w;
 }
 
@@ -70,28 +68,14 @@ static size_t qkv_width(const struct attention_shape *s)
 static void prepare_run(const struct backward *b, const struct region *region, const struct run *run, int g)
 {
     const struct attention_shape *s = b->s;
-    int width = value_width(s);
-    for (int t = 0; t < run->len; t++) {
-        int token = region->base + run->pos + t - region->pos;
-        const float *k = b->qkv + (size_t)(run->row + t) * qkv_width(s) + (size_t)(s->H + g) * s->D,
-                    *v = k + (size_t)s->G * s->D;
-        size_t wide = ((size_t)g * s->store + token) * width;
-        float *key = b->shared.key + wide, *value = b->shared.value + key_at(s, g, token);
-        memset(b->shared.dkey + wide, 0, (size_t)width * sizeof(float));
-        memset(b->shared.dvalue + wide, 0, (size_t)width * sizeof(float));
-        for (int i = 0; i < width; i++)
-            key[i] = i < s->D ? k[i] : 0.0f;
-        for (int i = 0; i < s->D; i++)
-            value[i * GROUP] = v[i];
-    }
-}
-
-/* Narrow and zero-padded copies of a head's vector. */
-static void copy_head(float *narrow, float *wide, const float *from, int D, int width)
-{
-    memcpy(narrow, from, (size_t)D * sizeof(float));
-    for (int i = 0; i < width; i++)
-        wide[i] = i < D ? from[i] : 0.0f;
+    int width = value_width(s), token = region->base + run->pos - region->pos;
+    size_t wide = ((size_t)g * s->store + token) * width, stride = qkv_width(s);
+    const float *k = b->qkv + (size_t)run->row * stride + (size_t)(s->H + g) * s->D, *v = k + (size_t)s->G * s->D;
+    memset(b->shared.dkey + wide, 0, (size_t)run->len * width * sizeof(float));
+    memset(b->shared.dvalue + wide, 0, (size_t)run->len * width * sizeof(float));
+    for (int t = 0; t < run->len; t++)
+        copy_head(b->shared.key + wide + (size_t)t * width, k + t * stride, s->D, width);
+    chain_panels(b->shared.value + key_at(s, g, 0), token, v, stride, run->len, s->D);
 }
 
 static float dot_lanes(const float *a, const float *b, int n)
@@ -135,43 +119,39 @@ static void add_outer(float *dvectors, const float *weight, size_t stride, int c
         }
 }
 
-static void load_tile(const struct backward *b, const struct run *run, int g, int first, int rows,
-                      const struct workspace *w)
+static void load_tile(const struct backward *b, const struct pair *q, int rows, const struct workspace *w)
 {
     const struct attention_shape *s = b->s;
     int D = s->D, width = value_width(s);
     for (int r = 0; r < rows; r++) {
-        struct pair q = run_pair(run, s, g, first + r);
-        copy_head(w->query + r * D, w->wide_query + r * width, b->qkv + (size_t)q.row * qkv_width(s) + q.head * D, D,
-                  width);
-        copy_head(w->dout + r * D, w->wide_dout + r * width, b->dout + ((size_t)q.row * s->H + q.head) * D, D, width);
+        copy_head(w->query + r * width, b->qkv + (size_t)q[r].row * qkv_width(s) + q[r].head * D, D, width);
+        copy_head(w->dout + r * width, b->dout + ((size_t)q[r].row * s->H + q[r].head) * D, D, width);
     }
 }
 
-static void backward_tile(const struct backward *b, const struct run *run, int g, int first, int rows, int pieces,
+static void backward_tile(const struct backward *b, const struct pair *q, int rows, int g, int pieces,
                           const struct workspace *w)
 {
     const struct attention_shape *s = b->s;
-    int D = s->D, width = value_width(s), keys = run_pair(run, s, g, first + rows - 1).visible;
+    int D = s->D, width = value_width(s), keys = q[rows - 1].visible;
     size_t stride = score_stride(keys), head = (size_t)g * s->store * width;
-    load_tile(b, run, g, first, rows, w);
+    load_tile(b, q, rows, w);
     chain_scores(w->score, stride, w->query, rows, b->kv + key_at(s, g, 0), w->piece, pieces, D);
     chain_scores(w->dscore, stride, w->dout, rows, b->shared.value + key_at(s, g, 0), w->piece, pieces, D);
     for (int r = 0; r < rows; r++) {
-        struct pair q = run_pair(run, s, g, first + r);
-        size_t at = (size_t)q.row * s->H + q.head;
-        float delta = dot_lanes(b->dout + at * D, b->out + at * D, D);
-        row_gradient(w->score + r * stride, w->dscore + r * stride, q.visible, keys, s->scale, b->stat + 2 * at, delta);
+        size_t at = (size_t)q[r].row * s->H + q[r].head;
+        float delta = dot_lanes(w->dout + r * width, b->out + at * D, D);
+        row_gradient(w->score + r * stride, w->dscore + r * stride, q[r].visible, keys, s->scale, b->stat + 2 * at,
+                     delta);
     }
     chain_values(w->dquery, w->dscore, stride, rows, b->shared.key + head, w->piece, pieces, width, TILE_ZERO);
     for (int r = 0; r < rows; r++) {
-        struct pair q = run_pair(run, s, g, first + r);
-        float *to = b->dqkv + (size_t)q.row * qkv_width(s) + (size_t)q.head * D;
+        float *to = b->dqkv + (size_t)q[r].row * qkv_width(s) + (size_t)q[r].head * D;
         for (int i = 0; i < D; i += LANES)
             vstore_n(to + i, vload(w->dquery + r * width + i) + vset(0.0f), D - i);
     }
-    add_outer(b->shared.dkey + head, w->dscore, stride, rows, w->wide_query, w->piece, pieces, width);
-    add_outer(b->shared.dvalue + head, w->score, stride, rows, w->wide_dout, w->piece, pieces, width);
+    add_outer(b->shared.dkey + head, w->dscore, stride, rows, w->query, w->piece, pieces, width);
+    add_outer(b->shared.dvalue + head, w->score, stride, rows, w->dout, w->piece, pieces, width);
 }
 
 static void backward_run(const struct device *d, const struct backward *b, const struct region *region,
@@ -182,23 +162,25 @@ static void backward_run(const struct device *d, const struct backward *b, const
         return;
     struct workspace w = workspace_of(d, b->s, run->pos + run->len);
     for (int i = 0; i < tile_count(pairs); i++) {
-        int first = tile_first(pairs, i), end = tile_end(pairs, i);
-        int pieces = chain_pieces(w.piece, region, run->region, run_pair(run, b->s, g, end - 1).visible);
-        backward_tile(b, run, g, first, end - first, pieces, &w);
+        struct pair q[TILE_ROWS];
+        int rows = tile_end(pairs, i) - tile_first(pairs, i);
+        run_pairs(q, run, b->s, g, tile_first(pairs, i), rows);
+        int pieces = chain_pieces(w.piece, region, run->region, q[rows - 1].visible);
+        backward_tile(b, q, rows, g, pieces, &w);
     }
 }
 
 static void finish_run(const struct backward *b, const struct region *region, const struct run *run, int g)
 {
     const struct attention_shape *s = b->s;
-    for (int t = 0; t < run->len; t++) {
-        size_t token = (size_t)(region->base + run->pos + t - region->pos);
-        size_t wide = ((size_t)g * s->store + token) * value_width(s);
-        float *dk = b->dqkv + (size_t)(run->row + t) * qkv_width(s) + (size_t)(s->H + g) * s->D,
-              *dv = dk + (size_t)s->G * s->D;
-        for (int i = 0; i < s->D; i++) { /* + 0: the sign of a zero, as in the forward */
-            dk[i] = b->shared.dkey[wide + i] + 0.0f;
-            dv[i] = b->shared.dvalue[wide + i] + 0.0f;
+    int width = value_width(s), D = s->D;
+    size_t wide = ((size_t)g * s->store + (size_t)(region->base + run->pos - region->pos)) * width;
+    for (int t = 0; t < run->len; t++, wide += width) {
+        float *dk = b->dqkv + (size_t)(run->row + t) * qkv_width(s) + (size_t)(s->H + g) * D,
+              *dv = dk + (size_t)s->G * D;
+        for (int i = 0; i < D; i += LANES) { /* + 0: the sign of a zero, as in the forward */
+            vstore_n(dk + i, vload(b->shared.dkey + wide + i) + vset(0.0f), D - i);
+            vstore_n(dv + i, vload(b->shared.dvalue + wide + i) + vset(0.0f), D - i);
         }
     }
 }

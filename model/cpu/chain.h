@@ -49,10 +49,12 @@ static inline size_t score_stride(int keys)
     return round_up((size_t)keys + GROUP, GROUP) | GROUP;
 }
 
-/* score[r][position] = sum over the head of a[r] * panel, for all keys of the pieces; panels as the keys of the store.
- */
+/* score[r][position] = sum over the head of a[r] * panel, for all keys of the pieces; rows of a a value_width apart,
+ * panels as the keys of the store. */
 void chain_scores(float *score, size_t stride, const float *a, int rows, const float *panels, const struct piece *p,
                   int pieces, int D);
+/* Tokens `token` .. token+len of one key head, from rows with a stride, into panels as the keys of the store. */
+void chain_panels(float *panels, int token, const float *from, size_t from_stride, int len, int D);
 /* to[r] = sum over positions of weight[r][position] * vectors[position]; vectors [token][width]. TILE_CHAIN goes on
  * from what is in to, TILE_ZERO begins. */
 void chain_values(float *to, const float *weight, size_t stride, int rows, const float *vectors, const struct piece *p,
@@ -69,10 +71,25 @@ struct pair {
     int row, head, visible; /* row of the batch, query head, keys seen */
 };
 
-static inline struct pair run_pair(const struct run *run, const struct attention_shape *s, int g, int i)
+/* Pairs first .. first+rows of a run. */
+static inline void run_pairs(struct pair *to, const struct run *run, const struct attention_shape *s, int g, int first,
+                             int rows)
 {
-    int ratio = s->H / s->G, t = i / ratio;
-    return (struct pair){run->row + t, g * ratio + i % ratio, run->pos + t + 1};
+    int ratio = s->H / s->G, t = first / ratio, h = first % ratio;
+    for (int r = 0; r < rows; r++) {
+        to[r] = (struct pair){run->row + t, g * ratio + h, run->pos + t + 1};
+        if (++h == ratio) {
+            h = 0;
+            t++;
+        }
+    }
+}
+
+/* A head's vector with zeros behind it, a value_width long. */
+INLINE void copy_head(float *to, const float *from, int D, int width)
+{
+    for (int i = 0; i < width; i += LANES)
+        vstore(to + i, i < D ? vload_n(from + i, D - i, 0) : vset(0.0f));
 }
 
 #endif

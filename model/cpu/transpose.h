@@ -15,13 +15,14 @@
             x[i] = low;                                                                                                \
         }
 
-/* to[c][r] = from[r][c] for LANES x LANES; strides in floats. */
-static inline void transpose_block(float *to, size_t to_stride, const float *from, size_t from_stride)
+/* to[c][r] = from[r][c] for rows and columns up to LANES; strides in floats. What lies outside is neither read nor
+ * written. */
+INLINE void transpose_block(float *to, size_t to_stride, const float *from, size_t from_stride, int rows, int columns)
 {
     vec x[LANES];
     UNROLL
     for (int i = 0; i < LANES; i++)
-        x[i] = vload(from + (size_t)i * from_stride);
+        x[i] = i < rows ? vload_n(from + (size_t)i * from_stride, columns, 0) : vset(0.0f);
 #if defined(__AVX512F__)
     EXCHANGE(x, 8);
 #endif
@@ -32,23 +33,22 @@ static inline void transpose_block(float *to, size_t to_stride, const float *fro
     EXCHANGE(x, 1);
     UNROLL
     for (int i = 0; i < LANES; i++)
-        vstore(to + (size_t)i * to_stride, x[i]);
+        if (i < columns)
+            vstore_n(to + (size_t)i * to_stride, x[i], rows);
 }
 
-/* to[c][r] = from[r][c], any size; what lies outside is not touched. */
+/* The same for any size. */
 static inline void transpose(float *to, size_t to_stride, const float *from, size_t from_stride, int rows, int columns)
 {
     for (int r = 0; r < rows; r += LANES)
         for (int c = 0; c < columns; c += LANES) {
             const float *f = from + (size_t)r * from_stride + c;
             float *t = to + (size_t)c * to_stride + r;
-            if (r + LANES <= rows && c + LANES <= columns) {
-                transpose_block(t, to_stride, f, from_stride);
-                continue;
-            }
-            for (int i = 0; i < LANES && r + i < rows; i++)
-                for (int j = 0; j < LANES && c + j < columns; j++)
-                    t[(size_t)j * to_stride + i] = f[(size_t)i * from_stride + j];
+            if (r + LANES <= rows && c + LANES <= columns)
+                transpose_block(t, to_stride, f, from_stride, LANES, LANES);
+            else
+                transpose_block(t, to_stride, f, from_stride, rows - r < LANES ? rows - r : LANES,
+                                columns - c < LANES ? columns - c : LANES);
         }
 }
 
