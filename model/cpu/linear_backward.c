@@ -1,15 +1,12 @@
 /* The two gradients of a linear layer, from the one layout of its weights.
  *
- * Input: the roles are exchanged. Lanes are 32 rows (dout is packed transposed), weights are broadcast, the result is
- * transposed back; each element is one chain over n.
- * Weight: lanes are outputs, activations are broadcast, and the gradient comes out packed as the weights are; each
- * element is one chain over the rows of a block, then one addition.
+ * Input: panels are transposed on the way, so that lanes are inputs, dout is broadcast and each element is one chain
+ * over n; a panel serves a block of rows, which makes its transposition cheap. Weight: lanes are outputs, activations
+ * are broadcast, and the gradient comes out packed as the weights are; each element is one chain over the rows of a
+ * block, then one addition.
  */
-#include "cpu.h"
-#include "tile.h"
+#include "product.h"
 #include "transpose.h"
-
-enum { ROW_BLOCK = 256, N_BLOCK = 768, W_STRIDE = N_BLOCK + 16, LANE_ROWS = PANEL };
 
 /* ---- input ---- */
 
@@ -19,56 +16,40 @@ struct input_gradient {
     int N, K;
 };
 
-static size_t input_scratch(int rows, int N, int K)
+static size_t input_scratch(int rows, int N)
 {
-    size_t groups = (size_t)(least(rows, ROW_BLOCK) + LANE_ROWS - 1) / LANE_ROWS;
-    return (groups * LANE_ROWS * (size_t)(least(N, N_BLOCK) + K) + (size_t)TILE_ROWS * W_STRIDE) * sizeof(float);
+    return ((size_t)least(round_up((size_t)N, PANEL), STEP_BLOCK) * PANEL +
+            (size_t)least(rows, ROW_BLOCK) * ROW_STRIDE) *
+           sizeof(float);
 }
 
-/* packed[group][n][32 rows] from dout rows m0 .. m0+rows, columns n0 .. n0+n; missing rows are zero. */
-static void pack_rows(float *packed, const struct input_gradient *g, int m0, int rows, int n0, int n)
+/* to[n][32 inputs] from rows n0 .. n0+n of W, inputs k .. k+32; beyond K: zero. */
+static void transpose_panel(float *to, const struct input_gradient *g, int n0, int n, int k)
 {
-    for (int first = 0; first < rows; first += LANE_ROWS, packed += (size_t)n * LANE_ROWS) {
-        int here = (int)least(LANE_ROWS, rows - first);
-        if (here < LANE_ROWS)
-            memset(packed, 0, (size_t)n * LANE_ROWS * sizeof *packed);
-        transpose(packed, LANE_ROWS, g->dout + (size_t)(m0 + first) * g->N + n0, (size_t)g->N, here, n);
-    }
-}
-
-/* w[j][n] = W[n0 + n][k + j]: short contiguous pieces of the panels. */
-static void copy_weights(float *w, const struct input_gradient *g, int k, int count, int n0, int n)
-{
-    for (int i = 0; i < n; i += PANEL) {
-        const float *from = g->W + weight_at(n0 + i, k, g->K);
-        for (int j = 0; j < count; j++)
-            memcpy(w + (size_t)j * W_STRIDE + i, from + (size_t)j * PANEL, PANEL * sizeof *w);
-    }
+    int inputs = (int)least(PANEL, g->K - k);
+    if (inputs < PANEL)
+        memset(to, 0, (size_t)n * PANEL * sizeof *to);
+    for (int i = 0; i < n; i += PANEL)
+        transpose(to + (size_t)i * PANEL, PANEL, g->W + weight_at(n0 + i, k, g->K), PANEL, inputs,
+                  (int)least(PANEL, n - i));
 }
 
 /* Rows m0 .. m0+rows, columns k0 .. k1 of din. */
 static void input_item(const struct input_gradient *g, int m0, int rows, int k0, int k1, float *scratch)
 {
-    int groups = (rows + LANE_ROWS - 1) / LANE_ROWS, width = k1 - k0;
-    float *packed = scratch, *sum = packed + (size_t)groups * LANE_ROWS * (size_t)least(g->N, N_BLOCK);
-    float *w = sum + (size_t)groups * LANE_ROWS * (size_t)width;
-    struct tile shape = {W_STRIDE, 1, LANE_ROWS, LANES, 2 * LANES, LANE_ROWS};
-    for (int n0 = 0; n0 < g->N || n0 == 0; n0 += N_BLOCK) {
-        int n = (int)least(N_BLOCK, g->N - n0);
-        pack_rows(packed, g, m0, rows, n0, n);
-        for (int i = 0; i < tile_count(width); i++) {
-            int first = tile_first(width, i), end = tile_end(width, i);
-            copy_weights(w, g, k0 + first, end - first, n0, n);
-            for (int group = 0; group < groups; group++)
-                for (int part = 0; part < LANE_ROWS; part += TILE_COLUMNS)
-                    tile(&shape, end - first, 2, w, packed + (size_t)group * n * LANE_ROWS + part, n,
-                         sum + ((size_t)group * width + first) * LANE_ROWS + part, n0 ? TILE_CHAIN : TILE_ZERO, NULL);
+    int blocks = step_blocks(g->N), each = step_block(g->N);
+    float *copy = scratch + (size_t)least(round_up((size_t)g->N, PANEL), STEP_BLOCK) * PANEL;
+    for (int i = 0; i < blocks; i++) {
+        int n0 = i * each;
+        struct product p = {.w = scratch, .k = least(each, g->N - n0), .mode = i ? TILE_CHAIN : TILE_ZERO};
+        p.shape = (struct tile){0, 1, PANEL, LANES, TILE_COLUMNS, g->K};
+        product_operand(&p, copy, g->dout + (size_t)m0 * g->N + n0, rows, g->N);
+        for (int k = k0; k < k1; k += PANEL) {
+            transpose_panel(scratch, g, n0, (int)p.k, k);
+            p.out = g->din + (size_t)m0 * g->K + k;
+            product_rows(&p, rows, 0, (int)least(PANEL, k1 - k));
         }
     }
-    for (int group = 0; group < groups; group++)
-        transpose(g->din + (size_t)(m0 + group * LANE_ROWS) * g->K + k0, (size_t)g->K,
-                  sum + (size_t)group * width * LANE_ROWS, LANE_ROWS, width,
-                  (int)least(LANE_ROWS, rows - group * LANE_ROWS));
 }
 
 void cpu_linear_backward_input(struct device *d, Dev din, Dev dout, Dev W, int M, int N, int K)
@@ -77,15 +58,15 @@ void cpu_linear_backward_input(struct device *d, Dev din, Dev dout, Dev W, int M
         return;
     struct input_gradient g = {reals(dout), reals(W), reals(din), N, K};
     int threads = threads_for(d, 2.0 * M * N * K);
-    int blocks = (M + ROW_BLOCK - 1) / ROW_BLOCK, parts = 1;
+    int blocks = (M + ROW_BLOCK - 1) / ROW_BLOCK, panels = (K + PANEL - 1) / PANEL, parts = 1;
     if (threads > 1 && blocks < 2 * threads)
-        parts = (int)least((K + TILE_ROWS - 1) / TILE_ROWS, (2 * threads + blocks - 1) / blocks);
+        parts = (int)least(panels, (2 * threads + blocks - 1) / blocks);
 #pragma omp parallel for schedule(dynamic) num_threads(threads) if (threads > 1)
     for (int i = 0; i < blocks * parts; i++) {
         int block = i / parts, part = i % parts;
         int m0 = block * ROW_BLOCK, rows = (int)least(ROW_BLOCK, M - m0);
-        int k0 = (int)((long)K * part / parts), k1 = (int)((long)K * (part + 1) / parts);
-        input_item(&g, m0, rows, k0, k1, scratch_slice(d, 0, input_scratch(rows, N, k1 - k0)));
+        int k0 = (int)((long)panels * part / parts) * PANEL, k1 = (int)((long)panels * (part + 1) / parts) * PANEL;
+        input_item(&g, m0, rows, k0, (int)least(k1, K), scratch_slice(d, 0, input_scratch(rows, N)));
     }
 }
 
@@ -171,7 +152,8 @@ static void weight_item(const struct weight_gradient *g, int p0, int p1, int k0,
 
 size_t cpu_linear_backward_scratch(int rows, int N, int K)
 {
-    size_t a = input_scratch(rows, N, K), b = weight_scratch(N);
+    size_t a = input_scratch(rows, N), b = weight_scratch(N);
+    (void)K;
     return round_up(a > b ? a : b, 64);
 }
 
