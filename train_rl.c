@@ -1,10 +1,12 @@
-/* train_rl: reinforcement learning with verifiable rewards for small language models, from prompt to gradient, in one program.
+/* train_rl: reinforcement learning with verifiable rewards for small language models, from prompt to gradient, in one
+ * program.
  *
- * This file is the algorithm, top to bottom: collect, (score, shape, select), credit, advantage, loss, step, evaluate, log, save.
- * The stages are in rewards/, the model in model/, the tasks in data/; the other verbs are in dev/verbs/.
+ * This file is the algorithm, top to bottom: collect, (score, shape, select), credit, advantage, loss, step, evaluate,
+ * log, save. The stages are in rewards/, the model in model/, the tasks in data/; the other verbs are in dev/verbs/.
  *
- * Words: a *prompt* is answered by a *group* of sampled *responses* (the rollout); each gets a *reward*; its *advantage* says how much
- * better it was than its group; the *loss* turns advantages into gradients of the responses' log-probabilities.
+ * Words: a *prompt* is answered by a *group* of sampled *responses* (the rollout); each gets a *reward*; its
+ * *advantage* says how much better it was than its group; the *loss* turns advantages into gradients of the responses'
+ * log-probabilities.
  */
 #include "dev/verbs/report.h"  /* defines: report_curves */
 #include "dev/verbs/closing.h" /* defines: report_opening, report_closing */
@@ -48,8 +50,8 @@ static int run_stages(struct trainer *t, const struct phase *ph, enum stage_kind
         if (u->stage->run(&c, e))
             return fail_in(e, "step %ld, stage %s", t->step, u->stage->name);
         if (loss && !isfinite(*loss))
-            return fail(e, "step %ld: the loss is %g after stage %s in the groups %d to %d of the batch", t->step, *loss,
-                        u->stage->name, g0, g1 - 1);
+            return fail(e, "step %ld: the loss is %g after stage %s in the groups %d to %d of the batch", t->step,
+                        *loss, u->stage->name, g0, g1 - 1);
     }
     return 0;
 }
@@ -65,7 +67,8 @@ static uint64_t training_index(const struct trainer *t, uint64_t n)
     uint64_t pass = n / size, i = n % size;
     struct rng r = rng_stream(t->s.recipe.run.seed, RNG_SHUFFLE, pass, 0, 0);
     uint64_t factor = rng_bits(r, 0) % size, shift = rng_bits(r, 1) % size;
-    for (uint64_t a = factor, b = size; ; factor = (factor + 1) % size, a = factor, b = size) { /* coprime: a permutation */
+    for (uint64_t a = factor, b = size;;
+         factor = (factor + 1) % size, a = factor, b = size) { /* coprime: a permutation */
         while (b) {
             uint64_t rest = a % b;
             a = b;
@@ -99,8 +102,8 @@ static int add_group(struct trainer *t, struct error *e)
     return 0;
 }
 
-/* Spans of the task's steps, in tokens: a step ends with the token that holds its last byte; a final end-of-sequence belongs to the
- * last step. */
+/* Spans of the task's steps, in tokens: a step ends with the token that holds its last byte; a final end-of-sequence
+ * belongs to the last step. */
 static void add_steps(struct trainer *t, int i, const struct item *it)
 {
     const struct task_row *row = t->s.task.row;
@@ -230,7 +233,8 @@ static int group_kept(const struct batch *b, int g)
     return stat_count(b->kept + b->group_first[g], b->group_first[g + 1] - b->group_first[g]) > 0;
 }
 
-/* Collect until enough groups survive selection or the refills are used up; groups beyond what is needed are left out. */
+/* Collect until enough groups survive selection or the refills are used up; groups beyond what is needed are left out.
+ */
 static int collect_rollout(struct trainer *t, const struct phase *ph, struct error *e)
 {
     struct batch *b = &t->batch;
@@ -322,8 +326,8 @@ static void micro_fill(struct trainer *t, int g0, int g1)
     m->group_segment[g1 - g0] = segments;
     m->group_entry[g1 - g0] = m->entries;
     layout_set(&t->layout, m->ids, m->segment, m->group_segment, g1 - g0);
-    layout_entries(&t->layout, m->entries, m->entry_row, m->entry_target, m->temperature, b->max_support ? m->support : NULL,
-                   b->max_support ? m->supports : NULL, m->group_entry, g1 - g0);
+    layout_entries(&t->layout, m->entries, m->entry_row, m->entry_target, m->temperature,
+                   b->max_support ? m->support : NULL, b->max_support ? m->supports : NULL, m->group_entry, g1 - g0);
 }
 
 /* Forward one model over the micro-batch; log-probability and entropy of every trained token go to its channels. */
@@ -350,7 +354,8 @@ static void forward_models(struct trainer *t)
     forward_channels(t, &t->s.policy, "policy", &t->tape);
 }
 
-/* Sampler against trainer: while the weights are those of the rollout, every log-probability must be the same number. */
+/* Sampler against trainer: while the weights are those of the rollout, every log-probability must be the same number.
+ */
 static void measure_mismatch(struct trainer *t)
 {
     const struct micro *u = &t->micro;
@@ -526,12 +531,13 @@ static void show_progress(struct trainer *t, const struct phase *ph, long done, 
     clock_text(left, done ? used / (double)done * (double)(ph->steps - done) : 0);
     if (ph->source == SOURCE_GOLD)
         rundir_progress(&t->dir, last, "%-8s %4ld/%d  loss %.3f  %.0f tokens/s  left %s", ph->name, done, ph->steps,
-                        metric_value(&t->metrics, "loss", 0), (double)b->tokens * (double)done / fmax(used, 1e-9), left);
+                        metric_value(&t->metrics, "loss", 0), (double)b->tokens * (double)done / fmax(used, 1e-9),
+                        left);
     else
         rundir_progress(&t->dir, last,
-                        "%-8s %4ld/%d  sampled accuracy %.3f  reward %.3f  length %.1f  %.0f tokens/s  left %s", ph->name,
-                        done, ph->steps, batch_accuracy(b), stat_mean(b->reward, NULL, b->samples), batch_length(b),
-                        (double)b->tokens * (double)done / fmax(used, 1e-9), left);
+                        "%-8s %4ld/%d  sampled accuracy %.3f  reward %.3f  length %.1f  %.0f tokens/s  left %s",
+                        ph->name, done, ph->steps, batch_accuracy(b), stat_mean(b->reward, NULL, b->samples),
+                        batch_length(b), (double)b->tokens * (double)done / fmax(used, 1e-9), left);
 }
 
 /* Channels of the stages become arrays of the batch. The policy's two are always there: losses and logs need them. */

@@ -24,39 +24,50 @@
 #include <stddef.h>
 #include <stdint.h>
 
-typedef struct { void *p; } Dev;         /* reals in device memory; the table decides their type */
-typedef struct { int32_t *p; } DevInt;   /* 32-bit integers in device memory */
+typedef struct {
+    void *p;
+} Dev; /* reals in device memory; the table decides their type */
+typedef struct {
+    int32_t *p;
+} DevInt; /* 32-bit integers in device memory */
 
 struct ops;
 struct device {
     const struct ops *ops;
-    int threads;        /* CPU: OpenMP threads of every row */
-    int rank, world;    /* 0 and 1 */
-    void *scratch;      /* device_reserve */
+    int threads;     /* CPU: OpenMP threads of every row */
+    int rank, world; /* 0 and 1 */
+    void *scratch;   /* device_reserve */
     size_t scratch_bytes;
-    void *state;        /* the table's own */
+    void *state; /* the table's own */
 };
 
 /* Keys and values of the past. A region holds tokens base .. base+cap of a store (base and cap multiples of KV_ALIGN);
- * its first token has absolute position pos, and it continues its parent (-1: none) there, so that walking up the parents
- * and down again gives positions 0, 1, 2 ... A prompt is a region, each response a child of it. */
+ * its first token has absolute position pos, and it continues its parent (-1: none) there, so that walking up the
+ * parents and down again gives positions 0, 1, 2 ... A prompt is a region, each response a child of it. */
 enum { KV_ALIGN = 16 };
-struct region { int32_t parent, base, cap, pos; };
-/* Consecutive rows row .. row+len of a batch that are consecutive tokens of one region, the first at absolute position pos
- * (its index in the region is pos - region.pos). Training: one run a segment. Decoding: one run of one row a slot. */
-struct run { int32_t region, row, len, pos; };
-struct span { int32_t start, len; };
+struct region {
+    int32_t parent, base, cap, pos;
+};
+/* Consecutive rows row .. row+len of a batch that are consecutive tokens of one region, the first at absolute position
+ * pos (its index in the region is pos - region.pos). Training: one run a segment. Decoding: one run of one row a slot.
+ */
+struct run {
+    int32_t region, row, len, pos;
+};
+struct span {
+    int32_t start, len;
+};
 
-/* A packed batch. Groups are consecutive runs that share ancestors: parents before children, nothing shared between groups;
- * rows of a group are consecutive. */
+/* A packed batch. Groups are consecutive runs that share ancestors: parents before children, nothing shared between
+ * groups; rows of a group are consecutive. */
 struct rows {
-    int count;                             /* T */
+    int count; /* T */
     int runs, regions, groups, blocks;
-    DevInt id, position;                   /* [T] */
-    DevInt region;                         /* [regions] struct region */
-    DevInt run;                            /* [runs] struct run */
-    DevInt group;                          /* [groups] struct span of runs */
-    DevInt block;                          /* [blocks] struct span of rows: the pieces of parameter-gradient sums */
+    DevInt id, position; /* [T] */
+    DevInt region;       /* [regions] struct region */
+    DevInt run;          /* [runs] struct run */
+    DevInt group;        /* [groups] struct span of runs */
+    DevInt block;        /* [blocks] struct span of rows: the pieces of parameter-gradient sums */
 };
 
 enum norm_kind { NORM_LAYER, NORM_RMS };
@@ -65,27 +76,29 @@ struct norm_shape {
     int rows, heads, dim; /* rows x heads vectors of dim; vector h of row t begins at t*stride + h*dim */
     int in_stride, out_stride;
     float eps;
-    int overwrite; /* norm_backward only: write the input gradient instead of adding (query and key norms are not residual) */
+    int overwrite; /* norm_backward only: write the input gradient instead of adding (query and key norms are not
+                      residual) */
 };
 
 struct attention_shape {
-    int H, G, D;     /* query head h reads key/value head h / (H/G) */
-    float scale;     /* usually 1/sqrt(D) */
-    int store;       /* tokens of the key/value store (sum of caps) */
+    int H, G, D; /* query head h reads key/value head h / (H/G) */
+    float scale; /* usually 1/sqrt(D) */
+    int store;   /* tokens of the key/value store (sum of caps) */
 };
 
 /* What the head computes log-probabilities for: R rows of logits, one target each. */
 struct entries {
-    int count;             /* R */
-    DevInt target;         /* [R] token ids */
-    Dev temperature;       /* [R], > 0 */
-    DevInt support;        /* [R][max_support] ids kept by truncation, or {NULL}: all tokens, for every entry */
-    DevInt supports;       /* [R] how many; 0: all tokens. NULL with support */
+    int count;       /* R */
+    DevInt target;   /* [R] token ids */
+    Dev temperature; /* [R], > 0 */
+    DevInt support;  /* [R][max_support] ids kept by truncation, or {NULL}: all tokens, for every entry */
+    DevInt supports; /* [R] how many; 0: all tokens. NULL with support */
     int max_support;
 };
 
 struct sampling {
-    float temperature; /* 0: greedy (lowest id among equals); then logp and entropy are those of temperature 1, all tokens */
+    float temperature; /* 0: greedy (lowest id among equals); then logp and entropy are those of temperature 1, all
+                          tokens */
     int top_k;         /* 0: off */
     float top_p;       /* 1: off */
     float min_p;       /* 0: off */
@@ -99,56 +112,69 @@ struct adamw {
 };
 
 enum scratch_row { SCRATCH_LINEAR, SCRATCH_ATTENTION, SCRATCH_HEAD, SCRATCH_NORM, SCRATCH_SAMPLE };
-struct scratch_shape { int rows, N, K; struct attention_shape attention; int longest; /* positions of a chain */ };
+struct scratch_shape {
+    int rows, N, K;
+    struct attention_shape attention;
+    int longest; /* positions of a chain */
+};
 
 struct ops {
-    const char *name;    /* "cpu", "ref", "cuda" */
-    size_t real_bytes;   /* of one real: 4, or 8 in the reference */
+    const char *name;  /* "cpu", "ref", "cuda" */
+    size_t real_bytes; /* of one real: 4, or 8 in the reference */
 
     /* ---- memory ---- */
-    void *(*alloc)(struct device *d, size_t bytes);               /* zeroed, 64-byte aligned; NULL: none */
+    void *(*alloc)(struct device *d, size_t bytes); /* zeroed, 64-byte aligned; NULL: none */
     void (*release)(struct device *d, void *p);
     void (*upload)(struct device *d, Dev to, const double *from, size_t n);
-    void (*download)(struct device *d, double *to, Dev from, size_t n);          /* waits */
+    void (*download)(struct device *d, double *to, Dev from, size_t n); /* waits */
     void (*upload_int)(struct device *d, DevInt to, const int32_t *from, size_t n);
-    void (*download_int)(struct device *d, int32_t *to, DevInt from, size_t n);  /* waits */
+    void (*download_int)(struct device *d, int32_t *to, DevInt from, size_t n); /* waits */
     void (*zero)(struct device *d, Dev x, size_t n);
     void (*copy)(struct device *d, Dev to, Dev from, size_t n);
     void (*sync)(struct device *d);
     size_t (*scratch_bytes)(const struct device *d, enum scratch_row row, const struct scratch_shape *s);
 
-    /* ---- weights: a matrix W[N][K] lives in the table's own layout, padded; gradients and moments in the same layout ---- */
-    size_t (*weight_reals)(int N, int K);                          /* reals of the layout, also of vectors as (N, 1) */
-    void (*pack)(struct device *d, Dev W, const double *from, int row, int rows, int N, int K);   /* from [rows][K] to W[row..] */
-    void (*unpack)(struct device *d, double *to, Dev W, int row, int rows, int N, int K);         /* waits */
+    /* ---- weights: a matrix W[N][K] lives in the table's own layout, padded; gradients and moments in the same layout
+     * ---- */
+    size_t (*weight_reals)(int N, int K); /* reals of the layout, also of vectors as (N, 1) */
+    void (*pack)(struct device *d, Dev W, const double *from, int row, int rows, int N,
+                 int K); /* from [rows][K] to W[row..] */
+    void (*unpack)(struct device *d, double *to, Dev W, int row, int rows, int N, int K); /* waits */
 
-    /* ---- embedding: x[t] = wte[id[t]] + wpe[position[t]]; wte as a weight (N=V, K=C), wpe plain [positions][C] or {NULL} ---- */
+    /* ---- embedding: x[t] = wte[id[t]] + wpe[position[t]]; wte as a weight (N=V, K=C), wpe plain [positions][C] or
+     * {NULL} ---- */
     void (*embed_forward)(struct device *d, Dev x, const struct rows *r, Dev wte, Dev wpe, int V, int C);
     /* adds; one chain of additions in row order, so blocks do not matter */
     void (*embed_backward)(struct device *d, Dev dwte, Dev dwpe, Dev dx, const struct rows *r, int V, int C);
 
-    /* ---- norm: out = (in - mean) * rstd * w + b; RMS: in * rstd * w. stat[rows*heads][2] keeps mean (RMS: 0) and rstd; may
-     * be {NULL} in the forward. b {NULL}: none. in == out allowed. ---- */
+    /* ---- norm: out = (in - mean) * rstd * w + b; RMS: in * rstd * w. stat[rows*heads][2] keeps mean (RMS: 0) and
+     * rstd; may be {NULL} in the forward. b {NULL}: none. in == out allowed. ---- */
     void (*norm_forward)(struct device *d, Dev out, Dev stat, Dev in, Dev w, Dev b, const struct norm_shape *s);
-    /* din ADDS (in_stride) unless s->overwrite; dw, db add over blocks of rows (db {NULL} when there is no b); dout has out_stride */
+    /* din ADDS (in_stride) unless s->overwrite; dw, db add over blocks of rows (db {NULL} when there is no b); dout has
+     * out_stride */
     void (*norm_backward)(struct device *d, Dev din, Dev dw, Dev db, Dev dout, Dev in, Dev w, Dev stat,
                           const struct norm_shape *s, DevInt block, int blocks);
 
-    /* ---- linear: out[M][N] = in[M][K] W^T + b; b in the weight layout (N, 1) or {NULL}, added after the chain over k ---- */
+    /* ---- linear: out[M][N] = in[M][K] W^T + b; b in the weight layout (N, 1) or {NULL}, added after the chain over k
+     * ---- */
     void (*linear_forward)(struct device *d, Dev out, Dev in, Dev W, Dev b, int M, int N, int K);
-    void (*linear_backward_input)(struct device *d, Dev din, Dev dout, Dev W, int M, int N, int K);  /* chain over n */
-    void (*linear_backward_weight)(struct device *d, Dev dW, Dev db, Dev dout, Dev in, DevInt block, int blocks, int N, int K);
+    void (*linear_backward_input)(struct device *d, Dev din, Dev dout, Dev W, int M, int N, int K); /* chain over n */
+    void (*linear_backward_weight)(struct device *d, Dev dW, Dev db, Dev dout, Dev in, DevInt block, int blocks, int N,
+                                   int K);
 
-    /* ---- rotary positions, in place on the first `heads` vectors of D of every row (row stride given), halves rotated:
-     * (x[i], x[i+D/2]) by the angle whose cosine and sine stand in table[position][D/2][2]; direction -1 turns back ---- */
-    void (*rotary)(struct device *d, Dev x, Dev table, DevInt position, int T, int heads, int D, int stride, int direction);
+    /* ---- rotary positions, in place on the first `heads` vectors of D of every row (row stride given), halves
+     * rotated: (x[i], x[i+D/2]) by the angle whose cosine and sine stand in table[position][D/2][2]; direction -1 turns
+     * back ---- */
+    void (*rotary)(struct device *d, Dev x, Dev table, DevInt position, int T, int heads, int D, int stride,
+                   int direction);
 
     /* ---- attention. qkv rows: H*D queries, G*D keys, G*D values; out rows: H*D ---- */
-    size_t (*store_reals)(const struct attention_shape *s);        /* one layer of the store, the table's own layout */
+    size_t (*store_reals)(const struct attention_shape *s); /* one layer of the store, the table's own layout */
     void (*store)(struct device *d, Dev kv, Dev qkv, const struct rows *r, const struct attention_shape *s);
-    /* Every row attends to positions 0 .. its own along its chain of regions; the rows' own keys must be stored already.
-     * Scores in order of position, exact maximum first, sum of exponentials in 16 lanes (position mod 16) and a fixed tree,
-     * values one chain over positions, division at the end. stat[T][H][2]: maximum and sum, may be {NULL}. */
+    /* Every row attends to positions 0 .. its own along its chain of regions; the rows' own keys must be stored
+     * already. Scores in order of position, exact maximum first, sum of exponentials in 16 lanes (position mod 16) and
+     * a fixed tree, values one chain over positions, division at the end. stat[T][H][2]: maximum and sum, may be
+     * {NULL}. */
     void (*attention_forward)(struct device *d, Dev out, Dev stat, Dev qkv, Dev kv, const struct rows *r,
                               const struct attention_shape *s);
     /* dqkv overwritten. Regions are the batch's own: every token of every region is a row of r. */
@@ -156,34 +182,40 @@ struct ops {
                                const struct rows *r, const struct attention_shape *s);
 
     /* ---- activations ---- */
-    void (*gelu_forward)(struct device *d, Dev out, Dev in, size_t n);           /* tanh form */
+    void (*gelu_forward)(struct device *d, Dev out, Dev in, size_t n); /* tanh form */
     void (*gelu_backward)(struct device *d, Dev din, Dev dout, Dev in, size_t n);
-    void (*swiglu_forward)(struct device *d, Dev out, Dev in, int T, int F);     /* in [T][2F]: gate, up; out = silu(gate)*up */
+    void (*swiglu_forward)(struct device *d, Dev out, Dev in, int T,
+                           int F); /* in [T][2F]: gate, up; out = silu(gate)*up */
     void (*swiglu_backward)(struct device *d, Dev din, Dev dout, Dev in, int T, int F);
-    void (*add)(struct device *d, Dev x, Dev y, size_t n);                       /* x += y: the residual stream */
+    void (*add)(struct device *d, Dev x, Dev y, size_t n); /* x += y: the residual stream */
 
-    /* ---- rows of the head: out[r] = in[index[r]]; and back: out[t] = sum of in[order[j]], j in first[t] .. first[t+1]-1,
-     * in that order (zero when there is none) ---- */
+    /* ---- rows of the head: out[r] = in[index[r]]; and back: out[t] = sum of in[order[j]], j in first[t] ..
+     * first[t+1]-1, in that order (zero when there is none) ---- */
     void (*gather)(struct device *d, Dev out, Dev in, DevInt index, int R, int C);
     void (*scatter)(struct device *d, Dev out, Dev in, DevInt first, DevInt order, int T, int C);
 
-    /* ---- log-probabilities of logits[R][V], at the entry's temperature and support: z = logit / temperature over the kept
-     * ids; logp = z[target] - log sum exp z; entropy = -sum p log p (nats). A target outside its support: logp = -inf. ---- */
+    /* ---- log-probabilities of logits[R][V], at the entry's temperature and support: z = logit / temperature over the
+     * kept ids; logp = z[target] - log sum exp z; entropy = -sum p log p (nats). A target outside its support: logp =
+     * -inf. ---- */
     void (*logp_forward)(struct device *d, Dev logp, Dev entropy, Dev logits, const struct entries *e, int V);
-    /* dlogits (may be logits itself) = (glogp (onehot - p) - gentropy p (log p + entropy)) / temperature; 0 outside the support */
-    void (*logp_backward)(struct device *d, Dev dlogits, Dev logits, const struct entries *e, Dev glogp, Dev gentropy, int V);
+    /* dlogits (may be logits itself) = (glogp (onehot - p) - gentropy p (log p + entropy)) / temperature; 0 outside the
+     * support */
+    void (*logp_backward)(struct device *d, Dev dlogits, Dev logits, const struct entries *e, Dev glogp, Dev gentropy,
+                          int V);
 
-    /* ---- sampling from logits[R][V]. bits[R][2]: 64 random bits an entry, low word first. Order of ids: larger z first, then
-     * smaller id. Temperature, then top_k keeps the first k; top_p the shortest prefix whose renormalised mass reaches p (at least
-     * one); min_p those with at least min_p of the largest probability; then the first max_support. Writes the token, its logp
-     * and entropy exactly as logp_forward does for the same support, and the support (support[R][max_support] in that order,
-     * supports[R]; 0 when nothing is truncated). With truncation off support and supports may be {NULL}. ---- */
-    void (*sample)(struct device *d, DevInt token, Dev logp, Dev entropy, DevInt support, DevInt supports,
-                   Dev logits, DevInt bits, int R, int V, const struct sampling *s);
+    /* ---- sampling from logits[R][V]. bits[R][2]: 64 random bits an entry, low word first. Order of ids: larger z
+     * first, then smaller id. Temperature, then top_k keeps the first k; top_p the shortest prefix whose renormalised
+     * mass reaches p (at least one); min_p those with at least min_p of the largest probability; then the first
+     * max_support. Writes the token, its logp and entropy exactly as logp_forward does for the same support, and the
+     * support (support[R][max_support] in that order, supports[R]; 0 when nothing is truncated). With truncation off
+     * support and supports may be {NULL}. ---- */
+    void (*sample)(struct device *d, DevInt token, Dev logp, Dev entropy, DevInt support, DevInt supports, Dev logits,
+                   DevInt bits, int R, int V, const struct sampling *s);
 
     /* ---- optimiser, over any n reals ---- */
-    double (*sum_squares)(struct device *d, Dev g, size_t n);      /* in double, fixed order; waits */
-    /* g' = g*grad_scale; m = b1 m + (1-b1) g'; v = b2 v + (1-b2) g'^2; w -= lr (m/c1 / (sqrt(v/c2) + eps) + weight_decay w) */
+    double (*sum_squares)(struct device *d, Dev g, size_t n); /* in double, fixed order; waits */
+    /* g' = g*grad_scale; m = b1 m + (1-b1) g'; v = b2 v + (1-b2) g'^2; w -= lr (m/c1 / (sqrt(v/c2) + eps) +
+     * weight_decay w) */
     void (*adamw)(struct device *d, Dev w, Dev g, Dev m, Dev v, size_t n, const struct adamw *a);
 };
 

@@ -73,10 +73,10 @@ void device_close(struct device *d)
     *d = (struct device){0};
 }
 
-/* Waiting threads spin a little and then sleep. libgomp's own default spins so long that a neighbour on one core slows small operations
- * twentyfold (dev/LOG.md); sleeping at once costs up to half the speed of an idle machine. libgomp reads its environment when it is
- * loaded and has no call for it, so the program starts itself once more with the count set, before anything else has happened. A count
- * or a policy that the user chose stays. */
+/* Waiting threads spin a little and then sleep. libgomp's own default spins so long that a neighbour on one core slows
+ * small operations twentyfold (dev/LOG.md); sleeping at once costs up to half the speed of an idle machine. libgomp
+ * reads its environment when it is loaded and has no call for it, so the program starts itself once more with the count
+ * set, before anything else has happened. A count or a policy that the user chose stays. */
 #if defined _OPENMP && defined __linux__
 #include <stdlib.h>
 #include <unistd.h>

@@ -1,4 +1,5 @@
-/* Continuous batching: admit samples into free slots (prefilling their prompt once), run one token a slot, sample, retire. */
+/* Continuous batching: admit samples into free slots (prefilling their prompt once), run one token a slot, sample,
+ * retire. */
 #include "generate.h"
 #include "base/mem.h"
 #include <string.h>
@@ -63,7 +64,8 @@ void sampler_commit(struct sampler *s)
     s->prompt = mem_alloc((size_t)n, sizeof *s->prompt);
     s->host = mem_alloc(2 * (size_t)rows + (size_t)n * (16 + s->max_support), sizeof *s->host);
     s->host_real = mem_alloc(2 * (size_t)n, sizeof *s->host_real);
-    /* regions never change: prompt slots first, then slots; a slot's parent and position are set when a sample moves in */
+    /* regions never change: prompt slots first, then slots; a slot's parent and position are set when a sample moves in
+     */
 }
 
 void sampler_free(struct sampler *s)
@@ -104,7 +106,8 @@ static void upload_regions(struct sampler *s, const struct work *w)
     s->dev->ops->upload_int(s->dev, s->layout.rows.region, (int32_t *)region, 8 * (size_t)n);
 }
 
-/* Descriptors of `runs` runs laid out in rows one after the other. id and position [rows] stand in the staging memory after the runs. */
+/* Descriptors of `runs` runs laid out in rows one after the other. id and position [rows] stand in the staging memory
+ * after the runs. */
 static void upload_rows(struct sampler *s, const struct run *run, int runs, const int32_t *id, const int32_t *position,
                         int rows)
 {
@@ -189,8 +192,8 @@ static void admit(struct sampler *s, const struct model *m, struct work *w)
         prefill(s, m, w, fresh, n, rows);
 }
 
-/* Forward of the last token of every running slot; which[] lists the slots whose next token is to be drawn, running ones first, and
- * s->tape.hidden gets their hidden states in that order. Returns how many. */
+/* Forward of the last token of every running slot; which[] lists the slots whose next token is to be drawn, running
+ * ones first, and s->tape.hidden gets their hidden states in that order. Returns how many. */
 static int forward_slots(struct sampler *s, const struct model *m, const struct work *w, int *which)
 {
     const struct ops *op = s->dev->ops;

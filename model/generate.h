@@ -1,13 +1,14 @@
-/* Sampling: each prompt is prefilled once for its group, then its samples run in a fixed number of slots that are refilled
- * as soon as a response ends. Results do not depend on the number of slots: draws are counter-based and every row is computed
- * alike whatever runs beside it.
+/* Sampling: each prompt is prefilled once for its group, then its samples run in a fixed number of slots that are
+ * refilled as soon as a response ends. Results do not depend on the number of slots: draws are counter-based and every
+ * row is computed alike whatever runs beside it.
  */
 #ifndef GENERATE_H
 #define GENERATE_H
 #include "base/rng.h"
 #include "transformer.h"
 
-/* One prompt and how often to answer it. Draw key: (seed, purpose, step, key, sample0 + i, position in the response). */
+/* One prompt and how often to answer it. Draw key: (seed, purpose, step, key, sample0 + i, position in the response).
+ */
 struct request {
     const int32_t *prompt; /* [prompt_len], at least 1 */
     int prompt_len, samples, max_new;
@@ -15,7 +16,8 @@ struct request {
     uint32_t sample0;
 };
 /* One answer. The end-of-sequence token, when it was sampled, is the last of ids. Buffers belong to the caller:
- * ids, logp, entropy [max_new]; support [max_new][max_support] and supports [max_new], or NULL when nothing is truncated. */
+ * ids, logp, entropy [max_new]; support [max_new][max_support] and supports [max_new], or NULL when nothing is
+ * truncated. */
 struct response {
     int32_t *ids;
     double *logp, *entropy;
@@ -27,28 +29,29 @@ struct response {
 struct sampler {
     int slots, prefill, max_prompt, max_new, max_support;
     struct device *dev;
-    struct tape tape;      /* forward buffers of one batch: prompts, or one token a slot */
-    struct layout layout;  /* its descriptors */
-    Dev kv;                /* [layers] stores: `slots` prompt regions, then one region a slot */
-    size_t kv_stride;      /* reals of one layer's store */
-    int kv_store;          /* tokens of a store */
-    Dev prompt_hidden;     /* [slots][C] hidden state of each prompt's last token: every sample starts from it */
+    struct tape tape;     /* forward buffers of one batch: prompts, or one token a slot */
+    struct layout layout; /* its descriptors */
+    Dev kv;               /* [layers] stores: `slots` prompt regions, then one region a slot */
+    size_t kv_stride;     /* reals of one layer's store */
+    int kv_store;         /* tokens of a store */
+    Dev prompt_hidden;    /* [slots][C] hidden state of each prompt's last token: every sample starts from it */
     DevInt token, bits, support, supports, index; /* [slots], [slots][2], [slots][max_support], [slots], [slots] */
-    struct slot *slot;     /* [slots] */
-    struct prompt_slot *prompt; /* [slots] */
-    int32_t *host;         /* staging */
+    struct slot *slot;                            /* [slots] */
+    struct prompt_slot *prompt;                   /* [slots] */
+    int32_t *host;                                /* staging */
     double *host_real;
     struct arena arena;
-    long tokens;           /* generated so far, for speed figures */
+    long tokens; /* generated so far, for speed figures */
 };
 /* Plan (s->arena.total + s->tape.arena.total bytes), then allocate. */
 void sampler_plan(struct sampler *s, const struct arch *a, struct device *d, int slots, int max_prompt, int max_new,
                   int max_support);
 void sampler_commit(struct sampler *s);
 void sampler_free(struct sampler *s);
-/* Answers request q's sample i into out[first sample of q + i], requests in order. Fails when a prompt is longer than max_prompt or
- * prompt + max_new exceeds the context, before anything is sampled. eos < 0: there is none. */
-int sampler_run(struct sampler *s, const struct model *m, const struct request *q, int requests, const struct sampling *how,
-                uint64_t seed, enum rng_purpose purpose, int eos, struct response *out, struct error *e);
+/* Answers request q's sample i into out[first sample of q + i], requests in order. Fails when a prompt is longer than
+ * max_prompt or prompt + max_new exceeds the context, before anything is sampled. eos < 0: there is none. */
+int sampler_run(struct sampler *s, const struct model *m, const struct request *q, int requests,
+                const struct sampling *how, uint64_t seed, enum rng_purpose purpose, int eos, struct response *out,
+                struct error *e);
 
 #endif

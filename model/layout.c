@@ -1,4 +1,5 @@
-/* From the host's description of a batch (token chains, groups, what is predicted) to the descriptors that operations read. */
+/* From the host's description of a batch (token chains, groups, what is predicted) to the descriptors that operations
+ * read. */
 #include "base/mem.h"
 #include "transformer.h"
 #include <string.h>
@@ -32,7 +33,8 @@ void layout_create(struct layout *l, struct device *d, int V, int max_rows, int 
     l->max_entries = max_entries;
     l->max_support = max_support;
     l->chunk = head_chunk(V);
-    int blocks = max_rows / GRADIENT_BLOCK + max_groups + 1, entry_blocks = max_entries / GRADIENT_BLOCK + max_groups + 1;
+    int blocks = max_rows / GRADIENT_BLOCK + max_groups + 1,
+        entry_blocks = max_entries / GRADIENT_BLOCK + max_groups + 1;
     struct {
         DevInt *to;
         const char *name;
@@ -131,7 +133,8 @@ void layout_set(struct layout *l, const int32_t *ids, const struct segment *seg,
         int first = group_first[g], last = group_first[g + 1] - 1;
         group[g] = (struct span){first, last - first + 1};
         if (last >= first)
-            blocks += cut_blocks(block + blocks, seg[first].start, seg[last].start + seg[last].len - seg[first].start, 0);
+            blocks +=
+                cut_blocks(block + blocks, seg[first].start, seg[last].start + seg[last].len - seg[first].start, 0);
     }
     put_int(l, r->group, group, 2 * (size_t)groups);
     put_int(l, r->block, block, 2 * (size_t)blocks);

@@ -1,4 +1,5 @@
-/* A model's weights on a device: the list of tensors, one buffer for all of them, initialisation, reading and writing. */
+/* A model's weights on a device: the list of tensors, one buffer for all of them, initialisation, reading and writing.
+ */
 #include "base/mem.h"
 #include "base/rng.h"
 #include "transformer.h"
@@ -59,8 +60,9 @@ static int add_vector(struct model *m, int present, int N, double fill, const ch
     return present ? add_tensor(m, TENSOR_VECTOR, N, 1, 0, fill, format, layer) : -1;
 }
 
-/* Initial standard deviations. GPT-2 (Radford et al. 2019): 0.02, positions 0.01, residual outputs over sqrt(2 layers). Small models
- * do not learn with that (their fan-in is small, so signals vanish): 0.8/sqrt(fan-in) there, embeddings 0.1. */
+/* Initial standard deviations. GPT-2 (Radford et al. 2019): 0.02, positions 0.01, residual outputs over sqrt(2 layers).
+ * Small models do not learn with that (their fan-in is small, so signals vanish): 0.8/sqrt(fan-in) there, embeddings
+ * 0.1. */
 static double init_std(const struct arch *a, int small, int fan_in, int residual)
 {
     double std = small ? 0.8 / sqrt(fan_in) : 0.02;
@@ -106,8 +108,9 @@ static void list_tensors(struct model *m, int small)
 
 /* ---- rotary table: cosine and sine of position * theta^(-2i/D), in double, for every position of the context ---- */
 
-/* Frequency of pair i after the scaling that long-context checkpoints ask for. llama3: wavelengths above original/low are divided by
- * the factor, those below original/high stay, linear in between (Llama 3.1 model card; Hugging Face rope_type "llama3"). */
+/* Frequency of pair i after the scaling that long-context checkpoints ask for. llama3: wavelengths above original/low
+ * are divided by the factor, those below original/high stay, linear in between (Llama 3.1 model card; Hugging Face
+ * rope_type "llama3"). */
 static double rotary_frequency(const struct arch *a, int i)
 {
     double f = pow(a->rope_theta, -2.0 * i / a->D);

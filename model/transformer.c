@@ -1,4 +1,5 @@
-/* The transformer, forward and backward, written once over the rows of backend.h: GPT-2 and the Llama family differ in data only.
+/* The transformer, forward and backward, written once over the rows of backend.h: GPT-2 and the Llama family differ in
+ * data only.
  *
  * One layer:   x -> norm1 -> qkv (-> norms of q and k) (-> rotary) -> attention -> out, added to x        (xmid)
  *           xmid -> norm2 -> up -> gelu or silu gate -> down, added to xmid                                (next x)
@@ -105,8 +106,10 @@ static void reserve_scratch(struct tape *t)
     struct sizes s = row_sizes(a);
     int T = t->max_rows > t->max_entries ? t->max_rows : t->max_entries;
     struct scratch_shape shape[] = {
-        {T, (int)s.QKV, a->C, attention_of(a, t->store), a->context}, {T, a->C, (int)s.Q, attention_of(a, t->store), a->context},
-        {T, (int)s.up, a->C, attention_of(a, t->store), a->context},  {T, a->C, a->F, attention_of(a, t->store), a->context},
+        {T, (int)s.QKV, a->C, attention_of(a, t->store), a->context},
+        {T, a->C, (int)s.Q, attention_of(a, t->store), a->context},
+        {T, (int)s.up, a->C, attention_of(a, t->store), a->context},
+        {T, a->C, a->F, attention_of(a, t->store), a->context},
         {T, a->V, a->C, attention_of(a, t->store), a->context},
     };
     for (unsigned i = 0; i < sizeof shape / sizeof *shape; i++)
@@ -372,7 +375,8 @@ static Dev query_key_norm_backward(struct model *m, struct tape *t, int layer, c
     Dev raw = slice(t, t->qkv_raw, layer, s.QKV);
     op->copy(d, t->dqkv_raw, t->dqkv, (size_t)r->count * s.QKV);
     op->norm_backward(d, t->dqkv_raw, gradient(m, w[LAYER_QNORM_W]), (Dev){NULL}, t->dqkv, raw,
-                      weight(m, w[LAYER_QNORM_W]), slice(t, t->stat_q, layer, (size_t)a->H * 2), &q, r->block, r->blocks);
+                      weight(m, w[LAYER_QNORM_W]), slice(t, t->stat_q, layer, (size_t)a->H * 2), &q, r->block,
+                      r->blocks);
     op->norm_backward(d, dev_at(d, t->dqkv_raw, keys), gradient(m, w[LAYER_KNORM_W]), (Dev){NULL},
                       dev_at(d, t->dqkv, keys), dev_at(d, raw, keys), weight(m, w[LAYER_KNORM_W]),
                       slice(t, t->stat_k, layer, (size_t)a->G * 2), &k, r->block, r->blocks);

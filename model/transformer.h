@@ -1,7 +1,7 @@
 /* One transformer for GPT-2 and the Llama family, written once over the rows of backend.h.
  *
- * An architecture is data (struct arch). A model is its weights on a device; a tape holds what a forward pass leaves for
- * the backward pass; the same forward code serves training, prompts and single tokens, which is why the sampler's
+ * An architecture is data (struct arch). A model is its weights on a device; a tape holds what a forward pass leaves
+ * for the backward pass; the same forward code serves training, prompts and single tokens, which is why the sampler's
  * numbers are the trainer's.
  */
 #ifndef TRANSFORMER_H
@@ -23,23 +23,31 @@ struct arch {
     int qk_norm;                      /* RMS norm on every query and key head (Qwen3) */
     float norm_eps;
     double rope_theta;
-    struct { int kind; double factor, low, high, original; } rope_scaling; /* kind 0 none, 1 linear, 2 llama3 */
+    struct {
+        int kind;
+        double factor, low, high, original;
+    } rope_scaling; /* kind 0 none, 1 linear, 2 llama3 */
 };
 
 /* Named architectures, 50 thousand to 1.5 billion parameters. V and context may still be set by the task. */
 struct preset {
     const char *name, *sentence;
     struct arch arch;
-    int small; /* 1: initialised with std 0.8/sqrt(fan-in), embedding 0.1, residual outputs over sqrt(2 layers); 0: as GPT-2 */
+    int small; /* 1: initialised with std 0.8/sqrt(fan-in), embedding 0.1, residual outputs over sqrt(2 layers); 0: as
+                  GPT-2 */
 };
 extern const struct preset presets[];
-const struct preset *preset_find(const char *name);                /* NULL: none */
-int arch_check(const struct arch *a, struct error *e);             /* sizes sane and consistent; names the field */
+const struct preset *preset_find(const char *name);    /* NULL: none */
+int arch_check(const struct arch *a, struct error *e); /* sizes sane and consistent; names the field */
 long arch_parameters(const struct arch *a);
 
-enum tensor_kind { TENSOR_MATRIX, TENSOR_VECTOR, TENSOR_TABLE }; /* weight layout (N,K); weight layout (N,1); plain [N][K] */
+enum tensor_kind {
+    TENSOR_MATRIX,
+    TENSOR_VECTOR,
+    TENSOR_TABLE
+}; /* weight layout (N,K); weight layout (N,1); plain [N][K] */
 struct tensor {
-    char name[40];      /* our own: "wte", "h.3.qkv.w" ...; fused: qkv rows are q, k, v; gate_up rows are gate, up */
+    char name[40]; /* our own: "wte", "h.3.qkv.w" ...; fused: qkv rows are q, k, v; gate_up rows are gate, up */
     enum tensor_kind kind;
     int N, K;
     size_t offset, reals; /* in the parameter buffer, in reals, padded */
@@ -48,33 +56,49 @@ struct tensor {
     double fill;
 };
 
-enum { LAYER_NORM1_W, LAYER_NORM1_B, LAYER_QKV_W, LAYER_QKV_B, LAYER_QNORM_W, LAYER_KNORM_W, LAYER_OUT_W, LAYER_OUT_B,
-       LAYER_NORM2_W, LAYER_NORM2_B, LAYER_UP_W, LAYER_UP_B, LAYER_DOWN_W, LAYER_DOWN_B, LAYER_TENSORS };
+enum {
+    LAYER_NORM1_W,
+    LAYER_NORM1_B,
+    LAYER_QKV_W,
+    LAYER_QKV_B,
+    LAYER_QNORM_W,
+    LAYER_KNORM_W,
+    LAYER_OUT_W,
+    LAYER_OUT_B,
+    LAYER_NORM2_W,
+    LAYER_NORM2_B,
+    LAYER_UP_W,
+    LAYER_UP_B,
+    LAYER_DOWN_W,
+    LAYER_DOWN_B,
+    LAYER_TENSORS
+};
 
 struct model {
     struct arch arch;
     struct device *dev;
     struct tensor *tensor;
     int tensors;
-    int wte, wpe, head, normf_w, normf_b;   /* tensor numbers, -1: absent; head == wte when tied */
-    int (*layer)[LAYER_TENSORS];            /* [layers], -1: absent */
-    size_t reals;                           /* of the parameter buffer */
-    Dev param;                              /* [reals] */
-    Dev grad, moment1, moment2;             /* [reals]; {NULL} in a frozen model */
-    Dev grad_lookup;                        /* wte's gradient from the embedding when the head shares it: kept apart so that the
-                                               order of sums does not depend on micro-batches; added in model_step */
-    Dev rope;                               /* [context][D/2][2] */
+    int wte, wpe, head, normf_w, normf_b; /* tensor numbers, -1: absent; head == wte when tied */
+    int (*layer)[LAYER_TENSORS];          /* [layers], -1: absent */
+    size_t reals;                         /* of the parameter buffer */
+    Dev param;                            /* [reals] */
+    Dev grad, moment1, moment2;           /* [reals]; {NULL} in a frozen model */
+    Dev grad_lookup; /* wte's gradient from the embedding when the head shares it: kept apart so that the
+                        order of sums does not depend on micro-batches; added in model_step */
+    Dev rope;        /* [context][D/2][2] */
     struct arena arena;
-    long steps;                             /* optimiser steps taken */
+    long steps; /* optimiser steps taken */
 };
 
 /* Device memory for arena_commit. */
 struct arena_memory device_memory(struct device *d);
 
 /* Weights on a device: zero; then model_init or a checkpoint. trainable: also gradient and moments. */
-int model_create(struct model *m, const struct arch *a, int small_init, struct device *d, int trainable, struct error *e);
+int model_create(struct model *m, const struct arch *a, int small_init, struct device *d, int trainable,
+                 struct error *e);
 void model_init(struct model *m, uint64_t seed);
-void model_copy(struct model *to, const struct model *from); /* weights only; same architecture */
+void model_copy(struct model *to, const struct model *from);     /* weights only; same architecture */
 void model_snapshot(struct model *to, const struct model *from); /* weights, moments and step count */
 void model_reset_optimiser(struct model *m);                     /* moments and step count as at the start */
 void model_free(struct model *m);
@@ -84,46 +108,50 @@ void model_write(struct model *m, int tensor, int which, int row, int rows, cons
 uint64_t model_hash(const struct model *m); /* of all weights, layout-independent */
 
 /* ---- a batch of token chains on the device ---- */
-struct segment { int parent, start, len; }; /* tokens ids[start .. start+len) continue segment parent (-1: position 0) */
+struct segment {
+    int parent, start, len;
+}; /* tokens ids[start .. start+len) continue segment parent (-1: position 0) */
 
-/* Host description -> struct rows with descriptors uploaded, and the head entries of the batch. Capacities are fixed at creation. */
+/* Host description -> struct rows with descriptors uploaded, and the head entries of the batch. Capacities are fixed at
+ * creation. */
 enum { GRADIENT_BLOCK = 256 };
 struct layout {
     struct device *dev;
     int max_rows, max_segments, max_groups, max_entries, max_support;
-    int chunk;                    /* most entries whose logits are held at once: head_chunk(arch) */
-    int store;                    /* tokens of the key/value store the batch needs */
+    int chunk; /* most entries whose logits are held at once: head_chunk(arch) */
+    int store; /* tokens of the key/value store the batch needs */
     struct rows rows;
     struct entries entries;
-    DevInt entry_row;             /* [R] row whose hidden state predicts the target */
+    DevInt entry_row;                /* [R] row whose hidden state predicts the target */
     DevInt entry_first, entry_order; /* for scatter: entries of each row */
-    DevInt entry_block;           /* struct span, starts counted within their chunk: at most 256 entries of one group each */
+    DevInt entry_block; /* struct span, starts counted within their chunk: at most 256 entries of one group each */
     int chunks;
-    int *chunk_entry, *chunk_block; /* host [chunks+1]: first entry, first block of each chunk; chunks end where blocks end */
-    int32_t *host;                /* staging */
+    int *chunk_entry,
+        *chunk_block; /* host [chunks+1]: first entry, first block of each chunk; chunks end where blocks end */
+    int32_t *host;    /* staging */
     struct arena arena;
 };
 int head_chunk(int V);
-void layout_create(struct layout *l, struct device *d, int V, int max_rows, int max_segments, int max_groups, int max_entries,
-                   int max_support);
+void layout_create(struct layout *l, struct device *d, int V, int max_rows, int max_segments, int max_groups,
+                   int max_entries, int max_support);
 void layout_free(struct layout *l);
 /* ids[0..T), segments (parents first, rows in order), group_first[groups+1] = first segment of each group. */
 void layout_set(struct layout *l, const int32_t *ids, const struct segment *seg, const int *group_first, int groups);
-/* R entries: row of the hidden state, target id, temperature; in order of groups: group_entry[groups+1]. support [R][max_support]
- * with supports[R], or both NULL: all tokens. */
+/* R entries: row of the hidden state, target id, temperature; in order of groups: group_entry[groups+1]. support
+ * [R][max_support] with supports[R], or both NULL: all tokens. */
 void layout_entries(struct layout *l, int R, const int32_t *row, const int32_t *target, const double *temperature,
                     const int32_t *support, const int32_t *supports, const int *group_entry, int groups);
 
-/* What a forward pass leaves. keep 1: everything the backward pass needs, for every layer; 0: one layer's buffers, reused
- * (prompts, single tokens, references). The arithmetic is the same. */
+/* What a forward pass leaves. keep 1: everything the backward pass needs, for every layer; 0: one layer's buffers,
+ * reused (prompts, single tokens, references). The arithmetic is the same. */
 struct tape {
     struct device *dev;
     struct arch arch;
     int max_rows, max_entries, keep, chunk;
-    Dev x;              /* [layers+1 or 1][T][C] residual stream before each layer and after the last */
-    Dev xmid;           /* [layers or 1][T][C] after the attention branch */
+    Dev x;    /* [layers+1 or 1][T][C] residual stream before each layer and after the last */
+    Dev xmid; /* [layers or 1][T][C] after the attention branch */
     Dev norm1, stat1, qkv_raw, stat_q, stat_k, qkv, att, att_stat, norm2, stat2, up, act; /* [layers or 1][T][..] */
-    Dev normf, statf, branch;          /* [T][C], [T][2], [T][C] */
+    Dev normf, statf, branch;                                                             /* [T][C], [T][2], [T][C] */
     Dev hidden, logits, logp, entropy; /* [R][C], [chunk][V], [R], [R] */
     Dev kv;                            /* one layer of key/value store for the batch's own tokens */
     int store;                         /* its capacity in tokens */
@@ -131,25 +159,32 @@ struct tape {
     struct arena arena;
 };
 /* Plan the buffers; tape_commit allocates them. tape->arena.total says how much that will be. */
-void tape_plan(struct tape *t, const struct arch *a, struct device *d, int max_rows, int max_entries, int store, int keep);
+void tape_plan(struct tape *t, const struct arch *a, struct device *d, int max_rows, int max_entries, int store,
+               int keep);
 void tape_commit(struct tape *t);
 void tape_free(struct tape *t);
 
-/* Forward of the rows. Layer i's keys and values go to kv + i*kv_stride (stride 0: one layer reused, kv == t->kv when training), a
- * store of kv_store tokens. Leaves the final norm's output in t->normf. */
+/* Forward of the rows. Layer i's keys and values go to kv + i*kv_stride (stride 0: one layer reused, kv == t->kv when
+ * training), a store of kv_store tokens. Leaves the final norm's output in t->normf. */
 void model_forward(const struct model *m, struct tape *t, const struct rows *r, Dev kv, size_t kv_stride, int kv_store);
-/* Log-probability and entropy of l's entries into logp[R], entropy[R] (host; either may be NULL). After model_forward. */
+/* Log-probability and entropy of l's entries into logp[R], entropy[R] (host; either may be NULL). After model_forward.
+ */
 void model_head(const struct model *m, struct tape *t, const struct layout *l, double *logp, double *entropy);
 /* Logits of the entries' rows, plain [R][V] on the host: tools and tests only. After model_forward. */
 void model_logits(const struct model *m, struct tape *t, const struct layout *l, double *logits);
-/* Gradients of everything from d loss / d logp and d loss / d entropy of the entries (host [R]; gentropy may be NULL: 0). Adds into
- * m->grad. After model_forward and model_head of the same layout, keep 1. */
-void model_backward(struct model *m, struct tape *t, const struct layout *l, const double *glogp, const double *gentropy);
+/* Gradients of everything from d loss / d logp and d loss / d entropy of the entries (host [R]; gentropy may be NULL:
+ * 0). Adds into m->grad. After model_forward and model_head of the same layout, keep 1. */
+void model_backward(struct model *m, struct tape *t, const struct layout *l, const double *glogp,
+                    const double *gentropy);
 
 /* ---- optimiser ---- */
-struct optimiser { double lr, beta1, beta2, eps, weight_decay, clip; }; /* clip 0: off */
+struct optimiser {
+    double lr, beta1, beta2, eps, weight_decay, clip;
+}; /* clip 0: off */
 void model_zero_grad(struct model *m);
-double model_grad_norm(struct model *m);  /* finishes the gradient (adds grad_lookup), returns its global 2-norm; once per step */
-void model_step(struct model *m, const struct optimiser *o, double grad_norm); /* clips by the norm, AdamW, counts the step */
+double model_grad_norm(
+    struct model *m); /* finishes the gradient (adds grad_lookup), returns its global 2-norm; once per step */
+void model_step(struct model *m, const struct optimiser *o,
+                double grad_norm); /* clips by the norm, AdamW, counts the step */
 
 #endif

@@ -107,7 +107,7 @@ static void test_nearest_name(void **state)
     assert_string_equal(nearest_name("lam", names, N), "lambda"); /* an abbreviation */
     assert_null(nearest_name("temperature", names, N));
     assert_null(nearest_name("stop", names, N)); /* two slips in four letters */
-    assert_null(nearest_name("q", names, N)); /* one letter suggests nothing */
+    assert_null(nearest_name("q", names, N));    /* one letter suggests nothing */
     assert_null(nearest_name("", names, N));
     assert_null(nearest_name("lambda", names, 0));
     char longer[200];

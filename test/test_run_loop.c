@@ -1,7 +1,7 @@
 /* Training runs as a person starts them: whole command lines, and what they leave in the run directory. Bytes that must
- * not depend on the machine, what a row of the log holds, that training learns, that a branch leaves no trace, and what a
- * refused or broken run leaves behind. Not here: single stages, operations, the other verbs.
- * A new setting is a row of settings[], a new way of computing the same a row of ways[].
+ * not depend on the machine, what a row of the log holds, that training learns, that a branch leaves no trace, and what
+ * a refused or broken run leaves behind. Not here: single stages, operations, the other verbs. A new setting is a row
+ * of settings[], a new way of computing the same a row of ways[].
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -223,13 +223,14 @@ static int in_phase(const json_t *row, const char *phase)
     return strcmp(json_string_value(json_object_get(row, "phase")), phase) == 0;
 }
 
-/* Keys in the order of the manual, then metrics of stages, then those of the clock; the sampler and the trainer agree. */
+/* Keys in the order of the manual, then metrics of stages, then those of the clock; the sampler and the trainer agree.
+ */
 static void check_row(const json_t *row, int at)
 {
     static const char *const keys[] = {
-        "step", "phase",   "reward",     "reward_std",    "accuracy",  "length",   "loss", "grad_norm", "kl",
-        "entropy", "clip_share", "zero_variance", "truncated", "unparsed", "lr",   "tokens",
-        "logp_mismatch_max", "logp_mismatch_mean"};
+        "step",      "phase",     "reward", "reward_std", "accuracy",          "length",
+        "loss",      "grad_norm", "kl",     "entropy",    "clip_share",        "zero_variance",
+        "truncated", "unparsed",  "lr",     "tokens",     "logp_mismatch_max", "logp_mismatch_mean"};
     int i = 0, clock = 0;
     const char *key;
     json_t *value;
@@ -264,7 +265,8 @@ static const char everything[] =
     "[task]\nname = chain\nbare = 0.3\nwrong_facts = 0.15\n"
     "[model]\npreset = nano-llama\n"
     "[models]\nref = init frozen\n"
-    "[rollout]\nprompts = 6\nsamples = 5\nmax_new = 24\ntop_p = 0.9\nmax_support = 8\nmax_refills = 3\ntemperature = 0.9\n"
+    "[rollout]\nprompts = 6\nsamples = 5\nmax_new = 24\ntop_p = 0.9\nmax_support = 8\nmax_refills = 3\ntemperature = "
+    "0.9\n"
     "[eval]\nprompts = 20\nevery = 2\nsamples = 2\n"
     "[stages]\nscore = outcome, process\nshape = sum\nselect = dynamic\ncredit = outcome\nadvantage = group\n"
     "loss = clip(agg = seq_mean_token_mean)\nregular = kl(coef = 0.05), entropy(coef = 0.01)\n"
@@ -273,9 +275,9 @@ static const char everything[] =
 static const struct {
     const char *name, *recipe;
 } settings[] = {{"plain", plain}, {"everything", everything}};
-static const char *const ways[] = {
-    "run.threads=1", "run.threads=2", "run.threads=3", "run.micro=1", "run.micro=2", "run.micro=8", "rollout.slots=4",
-    "rollout.slots=64", "run.threads=2|run.micro=3|rollout.slots=7"};
+static const char *const ways[] = {"run.threads=1",   "run.threads=2",    "run.threads=3",
+                                   "run.micro=1",     "run.micro=2",      "run.micro=8",
+                                   "rollout.slots=4", "rollout.slots=64", "run.threads=2|run.micro=3|rollout.slots=7"};
 
 static void same_bytes_in_every_way(void **state)
 {
@@ -349,7 +351,8 @@ static void resolved_recipe_gives_the_same_run(void **state)
 
 /* ---- branches ---- */
 
-static const char control[] = "[phase control]\nbranch = warmup\nsource = gold\nsteps = 5\nbatch = 8\nlr = 1e-2\nloss = nll\n";
+static const char control[] =
+    "[phase control]\nbranch = warmup\nsource = gold\nsteps = 5\nbatch = 8\nlr = 1e-2\nloss = nll\n";
 
 /* The control stands last, as in chain.ini, or before the reinforcement learning that it is compared with. */
 static void branch_leaves_no_trace(void **state)
@@ -394,7 +397,7 @@ static void stories_with_a_reference(void **state)
     assert_int_equal(n, 2);
     for (int i = 0; i < n; i++)
         assert_true(number(row[i], "logp_mismatch_max") == 0);
-    assert_true(number(row[0], "kl") == 0); /* the policy is the reference */
+    assert_true(number(row[0], "kl") == 0);                                        /* the policy is the reference */
     assert_true(number(row[0], "entropy") > 0.5 && number(row[0], "entropy") < 3); /* a language model's */
     drop_rows(row, n);
 }
@@ -424,7 +427,8 @@ static void refused_before_it_begins(void **state)
     assert_false(file_is_directory(path));
 }
 
-/* Rate and decay are absurd from the second phase on, weights grow a hundredfold a step: those of the first phase stay. */
+/* Rate and decay are absurd from the second phase on, weights grow a hundredfold a step: those of the first phase stay.
+ */
 static void stops_when_numbers_break(void **state)
 {
     (void)state;
@@ -432,9 +436,8 @@ static void stops_when_numbers_break(void **state)
     snprintf(words, sizeof words, "%s", in_folder(path, "plain.ini"));
     assert_int_equal(call("rl|%s|rl.lr=1e30|run.out=%s/broken", words, folder), 2);
     assert_printed("rl.lr=1e30");
-    assert_int_equal(call("rl|%s|rl.lr=10|rl.weight_decay=10|rl.steps=200|run.save_every=0|run.out=%s/broken", words,
-                          folder),
-                     1);
+    assert_int_equal(
+        call("rl|%s|rl.lr=10|rl.weight_decay=10|rl.steps=200|run.save_every=0|run.out=%s/broken", words, folder), 1);
     char at[40];
     json_t *row[MAX_ROWS];
     int n = read_rows("broken", "log.jsonl", row); /* the row of the broken step is not written */
@@ -458,10 +461,14 @@ static void stops_when_numbers_break(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(same_bytes_in_every_way), cmocka_unit_test(rows_of_the_log),
-        cmocka_unit_test(seeds_differ),            cmocka_unit_test(resolved_recipe_gives_the_same_run),
-        cmocka_unit_test(branch_leaves_no_trace),  cmocka_unit_test(stories_with_a_reference),
-        cmocka_unit_test(refused_before_it_begins), cmocka_unit_test(stops_when_numbers_break),
+        cmocka_unit_test(same_bytes_in_every_way),
+        cmocka_unit_test(rows_of_the_log),
+        cmocka_unit_test(seeds_differ),
+        cmocka_unit_test(resolved_recipe_gives_the_same_run),
+        cmocka_unit_test(branch_leaves_no_trace),
+        cmocka_unit_test(stories_with_a_reference),
+        cmocka_unit_test(refused_before_it_begins),
+        cmocka_unit_test(stops_when_numbers_break),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -16,8 +16,11 @@ void report_opening(const struct trainer *t)
     fprintf(stderr, "%s: task %s, %ld weights (width %d, %d layers, %d heads, vocabulary %d), seed %llu, %d threads\n",
             t->s.recipe.name, t->s.task.row->name, arch_parameters(a), a->C, a->layers, a->H, a->V,
             (unsigned long long)t->s.recipe.run.seed, t->s.device.threads);
-    fprintf(stderr, "memory %.1f MB: policy and optimiser %.1f, other models %.1f, activations of %d rows %.1f, %d rollout slots %.1f\n",
-            weights + frozen + activations + sampler, weights, frozen, t->micro_rows, activations, t->sampler.slots, sampler);
+    fprintf(stderr,
+            "memory %.1f MB: policy and optimiser %.1f, other models %.1f, activations of %d rows %.1f, %d rollout "
+            "slots %.1f\n",
+            weights + frozen + activations + sampler, weights, frozen, t->micro_rows, activations, t->sampler.slots,
+            sampler);
     fprintf(stderr, "run directory %s\n", t->dir.path);
 }
 
@@ -47,7 +50,8 @@ const char *report_diagnosis(const struct trainer *t)
         return NULL;
     if (count_verdict(b, VERDICT_RIGHT) == b->samples)
         return "every response is right: there is nothing left to learn from this task; make it harder";
-    return "all rewards of every group are equal, so every advantage is 0: make the task easier, raise rollout.samples, or "
+    return "all rewards of every group are equal, so every advantage is 0: make the task easier, raise "
+           "rollout.samples, or "
            "warm up longer";
 }
 
@@ -110,7 +114,8 @@ void report_closing(const struct trainer *t)
         fprintf(stderr, "\nNothing is being learned: %s.\n", why);
     fprintf(stderr, "\nFigure: %s/curves.%s; weights: %s/checkpoint; %s in all.\n", t->dir.path,
             figure_has_png ? "png" : "svg", t->dir.path, clock_text(time, clock_now() - t->started));
-    fprintf(stderr, "Next: ./train_rl sample model.path=%s/checkpoint prompt=..., ./train_rl %s seed=2, ./train_rl list "
-                    "stages, or edit %s/recipe.ini and run it.\n",
+    fprintf(stderr,
+            "Next: ./train_rl sample model.path=%s/checkpoint prompt=..., ./train_rl %s seed=2, ./train_rl list "
+            "stages, or edit %s/recipe.ini and run it.\n",
             t->dir.path, t->s.recipe.name, t->dir.path);
 }

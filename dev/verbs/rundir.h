@@ -5,8 +5,8 @@
 
 struct rundir {
     char path[600];
-    int live;          /* standard error is a terminal: one line rewritten in place; otherwise a plain line now and then */
-    double last_line;  /* clock of the last one */
+    int live; /* standard error is a terminal: one line rewritten in place; otherwise a plain line now and then */
+    double last_line; /* clock of the last one */
 };
 /* out/<name>-<n> with the smallest free n unless `out` is given; an `out` that holds a run already is refused. */
 int rundir_create(struct rundir *d, const char *name, const char *out, const char *recipe_text, struct error *e);

@@ -123,7 +123,8 @@ static int arch_from_checkpoint(struct session *s, const char *dir, struct error
     if (s->tokenizer && s->special.eos < 0)
         s->special.eos = tokenizer_eos(s->tokenizer);
     if (s->special.eos >= s->arch.V)
-        return fail(e, "%s/config.json: eos_token_id %d is outside the vocabulary of %d", dir, s->special.eos, s->arch.V);
+        return fail(e, "%s/config.json: eos_token_id %d is outside the vocabulary of %d", dir, s->special.eos,
+                    s->arch.V);
     return 0;
 }
 

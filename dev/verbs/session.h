@@ -22,7 +22,8 @@ int session_open(struct session *s, const char *recipe, const char *const *overr
                  struct error *e);
 void session_close(struct session *s);
 
-/* Only what a checkpoint directory holds: tokenizer (NULL when there is none and need_tokenizer is 0), architecture, weights. */
+/* Only what a checkpoint directory holds: tokenizer (NULL when there is none and need_tokenizer is 0), architecture,
+ * weights. */
 int session_open_model(struct session *s, const char *dir, int need_tokenizer, int threads, struct error *e);
 
 /* The most tokens one rollout phase or evaluation generates for a prompt. */

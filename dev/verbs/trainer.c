@@ -32,7 +32,8 @@ static struct plan plan_of(const struct session *s)
     return p;
 }
 
-/* Rows of a micro-batch: enough to keep the kernels busy, few enough to stay near the cache, at least one whole group. */
+/* Rows of a micro-batch: enough to keep the kernels busy, few enough to stay near the cache, at least one whole group.
+ */
 enum { MICRO_ROWS = 2048 };
 
 static void plan_micro(struct trainer *t, const struct plan *p)
@@ -186,8 +187,9 @@ int trainer_open(struct trainer *t, const char *recipe, const char *const *overr
 
 static void free_micro(struct micro *m)
 {
-    void *all[] = {m->ids,   m->entry_row, m->entry_target, m->entry_token, m->support, m->supports,      m->temperature,
-                   m->logp,  m->entropy,   m->glogp,        m->gentropy,    m->segment, m->group_segment, m->group_entry};
+    void *all[] = {m->ids,      m->entry_row,   m->entry_target,  m->entry_token, m->support,
+                   m->supports, m->temperature, m->logp,          m->entropy,     m->glogp,
+                   m->gentropy, m->segment,     m->group_segment, m->group_entry};
     for (unsigned i = 0; i < sizeof all / sizeof *all; i++)
         mem_free(all[i]);
 }
@@ -196,8 +198,9 @@ void trainer_close(struct trainer *t)
 {
     for (int i = 0; i < t->batch.max_groups && t->item; i++)
         item_free(&t->item[i]);
-    void *all[] = {t->item,      t->request,   t->response,   t->response_ids, t->response_support, t->response_supports,
-                   t->token_end, t->step_span, t->encode_ids, t->text_at,      t->response_logp};
+    void *all[] = {
+        t->item,      t->request,   t->response,   t->response_ids, t->response_support, t->response_supports,
+        t->token_end, t->step_span, t->encode_ids, t->text_at,      t->response_logp};
     for (unsigned i = 0; i < sizeof all / sizeof *all; i++)
         mem_free(all[i]);
     free_micro(&t->micro);

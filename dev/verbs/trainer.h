@@ -23,30 +23,30 @@ struct milestone { /* an evaluation that the closing table shows */
 
 struct trainer {
     struct session s;
-    struct model model[MAX_MODELS];  /* those of [models], in the recipe's order */
-    int model_ready[MAX_MODELS];     /* "init" models are copied when the first rollout phase begins */
+    struct model model[MAX_MODELS];    /* those of [models], in the recipe's order */
+    int model_ready[MAX_MODELS];       /* "init" models are copied when the first rollout phase begins */
     struct model snapshot[MAX_PHASES]; /* the policy at the end of phases that others branch from */
-    struct model aside;              /* the main line while a branch is trained */
+    struct model aside;                /* the main line while a branch is trained */
     struct sampler sampler;
     struct batch batch;
     struct layout layout;
     struct tape tape, frozen_tape;
     struct micro micro;
-    int micro_groups, micro_rows;    /* limits of a micro-batch; results do not depend on them */
-    struct item *item;               /* [max groups] */
+    int micro_groups, micro_rows; /* limits of a micro-batch; results do not depend on them */
+    struct item *item;            /* [max groups] */
     struct request *request;
     struct response *response;
     int32_t *response_ids, *response_support, *response_supports;
     double *response_logp;
-    int *token_end;                  /* bytes of text after each token of a response */
+    int *token_end; /* bytes of text after each token of a response */
     struct step *step_span;
     int32_t *encode_ids;
     int encode_cap;
-    struct text text;                /* decoded responses of the batch */
-    int *text_at;                    /* where each begins */
+    struct text text; /* decoded responses of the batch */
+    int *text_at;     /* where each begins */
     struct metrics metrics;
-    uint64_t cursor;                 /* prompts taken from the training split so far */
-    long step;                       /* steps of all phases so far */
+    uint64_t cursor; /* prompts taken from the training split so far */
+    long step;       /* steps of all phases so far */
     struct rundir dir;
     struct milestone milestone[2 * MAX_PHASES];
     int milestones;
