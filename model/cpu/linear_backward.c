@@ -72,7 +72,9 @@ void cpu_linear_backward_input(struct device *d, Dev din, Dev dout, Dev W, int M
 
 /* ---- weight ---- */
 
-enum { PANELS = 8, X_STRIDE = 16 }; /* panels of dout packed at once; floats of a row of packed activations */
+/* A work item has at most so many panels of outputs and tiles of inputs: packed, a block of them stays in the second
+ * cache. */
+enum { PANELS = 8, TILES = 16, X_STRIDE = 16 };
 
 struct weight_gradient {
     const float *dout, *in;
@@ -81,78 +83,64 @@ struct weight_gradient {
     int blocks, N, K;
 };
 
-static size_t weight_scratch(int N)
-{
-    size_t panels = (size_t)least(PANELS, (N + PANEL - 1) / PANEL);
-    return BLOCK_ROWS * (panels * PANEL + X_STRIDE) * sizeof(float);
-}
+enum { WEIGHT_SCRATCH = BLOCK_ROWS * (PANEL + TILES * X_STRIDE) * sizeof(float) };
 
-/* packed[row][32] = columns n .. n+32 of dout, zero beyond N */
-static void pack_panel(float *packed, const struct weight_gradient *g, struct span s, int n)
+/* packed[row][32] = columns n .. n+32 of dout, zero beyond N; and their sums, a chain over the rows, into db where
+ * wanted. */
+static void pack_panel(float *packed, float *db, const struct weight_gradient *g, struct span s, int n)
 {
-    int columns = (int)least(PANEL, g->N - n);
+    enum { VECTORS = PANEL / LANES };
     const float *from = g->dout + (size_t)s.start * g->N + n;
-    for (int r = 0; r < s.len; r++, packed += PANEL, from += g->N) {
-        if (columns == PANEL) {
-            memcpy(packed, from, PANEL * sizeof *packed);
-            continue;
-        }
-        for (int c = 0; c < PANEL; c++)
-            packed[c] = c < columns ? from[c] : 0.0f;
-    }
-}
-
-static void pack_activations(float *x, const struct weight_gradient *g, struct span s, int k, int count)
-{
-    const float *from = g->in + (size_t)s.start * g->K + k;
-    if (k + X_STRIDE <= g->K)
-        for (int r = 0; r < s.len; r++, x += X_STRIDE, from += g->K)
-            memcpy(x, from, X_STRIDE * sizeof *x);
-    else
-        for (int r = 0; r < s.len; r++, x += X_STRIDE, from += g->K)
-            for (int j = 0; j < count; j++)
-                x[j] = from[j];
-}
-
-static void add_bias(float *db, const float *packed, int rows)
-{
-    vec sum[PANEL / LANES];
-    for (int v = 0; v < PANEL / LANES; v++)
+    vec sum[VECTORS];
+    for (int v = 0; v < VECTORS; v++)
         sum[v] = vset(0.0f);
-    for (int r = 0; r < rows; r++)
-        for (int v = 0; v < PANEL / LANES; v++)
-            sum[v] = sum[v] + vload(packed + r * PANEL + v * LANES);
-    for (int v = 0; v < PANEL / LANES; v++)
+    for (int r = 0; r < s.len; r++, packed += PANEL, from += g->N) {
+        UNROLL
+        for (int v = 0; v < VECTORS; v++) {
+            long left = g->N - n - v * LANES;
+            vec x = left > 0 ? vload_n(from + v * LANES, left, 0) : vset(0.0f);
+            vstore(packed + v * LANES, x);
+            sum[v] = sum[v] + x;
+        }
+    }
+    for (int v = 0; db && v < VECTORS; v++)
         vstore(db + v * LANES, vload(db + v * LANES) + sum[v]);
 }
 
-/* Panels p0 .. p1, inputs k0 .. k1 of the gradient, one block after the other. */
-static void weight_item(const struct weight_gradient *g, int p0, int p1, int k0, int k1, float *packed)
+/* x[row][16] = inputs k .. k+16, zero beyond K */
+static void pack_activations(float *x, const struct weight_gradient *g, struct span s, int k)
 {
-    float *x = packed + (size_t)(p1 - p0) * BLOCK_ROWS * PANEL;
-    struct tile shape = {1, X_STRIDE, PANEL, LANES, 2 * LANES, PANEL};
+    const float *from = g->in + (size_t)s.start * g->K + k;
+    for (int r = 0; r < s.len; r++, x += X_STRIDE, from += g->K)
+        for (int j = 0; j < X_STRIDE; j += LANES)
+            vstore(x + j, k + j < g->K ? vload_n(from + j, g->K - k - j, 0) : vset(0.0f));
+}
+
+/* Panels p0 .. p1, inputs k0 .. k1 of the gradient, one block after the other. */
+static void weight_item(const struct weight_gradient *g, int p0, int p1, int k0, int k1, float *scratch)
+{
+    float *panel = scratch, *x = scratch + BLOCK_ROWS * PANEL;
+    int tiles = tile_count(k1 - k0);
+    struct tile shape = {1, X_STRIDE, PANEL, LANES, TILE_COLUMNS, PANEL};
     for (int b = 0; b < g->blocks; b++) {
         struct span s = g->block[b];
+        for (int i = 0; i < tiles; i++)
+            pack_activations(x + (size_t)i * BLOCK_ROWS * X_STRIDE, g, s, k0 + tile_first(k1 - k0, i));
         for (int p = p0; p < p1; p++) {
-            float *panel = packed + (size_t)(p - p0) * BLOCK_ROWS * PANEL;
-            pack_panel(panel, g, s, p * PANEL);
-            if (g->db && k0 == 0)
-                add_bias(g->db + p * PANEL, panel, s.len);
-        }
-        for (int i = 0; i < tile_count(k1 - k0); i++) {
-            int first = tile_first(k1 - k0, i), end = tile_end(k1 - k0, i);
-            pack_activations(x, g, s, k0 + first, end - first);
-            for (int p = p0; p < p1; p++)
+            pack_panel(panel, g->db && k0 == 0 ? g->db + p * PANEL : NULL, g, s, p * PANEL);
+            for (int i = 0; i < tiles; i++) {
+                int first = tile_first(k1 - k0, i), end = tile_end(k1 - k0, i);
                 for (int part = 0; part < PANEL; part += TILE_COLUMNS)
-                    tile(&shape, end - first, 2, x, packed + (size_t)(p - p0) * BLOCK_ROWS * PANEL + part, s.len,
+                    tile(&shape, end - first, 2, x + (size_t)i * BLOCK_ROWS * X_STRIDE, panel + part, s.len,
                          g->dW + weight_at(p * PANEL, k0 + first, g->K) + part, TILE_ADD, NULL);
+            }
         }
     }
 }
 
 size_t cpu_linear_backward_scratch(int rows, int N, int K)
 {
-    size_t a = input_scratch(rows, N), b = weight_scratch(N);
+    size_t a = input_scratch(rows, N), b = WEIGHT_SCRATCH;
     (void)K;
     return round_up(a > b ? a : b, 64);
 }
@@ -171,10 +159,12 @@ void cpu_linear_backward_weight(struct device *d, Dev dW, Dev db, Dev dout, Dev 
     if (N <= 0 || (K <= 0 && !g.db))
         return;
     int threads = threads_for(d, 2.0 * rows * N * K);
-    int panels = (N + PANEL - 1) / PANEL, groups = (panels + PANELS - 1) / PANELS, parts = 1;
-    if (threads > 1 && groups < 2 * threads) {
+    int panels = (N + PANEL - 1) / PANEL, groups = (panels + PANELS - 1) / PANELS,
+        parts = (K + TILES * TILE_ROWS - 1) / (TILES * TILE_ROWS);
+    if (threads > 1 && groups * parts < 2 * threads) {
         groups = (int)least(panels, 2 * threads);
-        parts = (int)least((K + TILE_ROWS - 1) / TILE_ROWS, (2 * threads + groups - 1) / groups);
+        int more = (int)least((K + TILE_ROWS - 1) / TILE_ROWS, (2 * threads + groups - 1) / groups);
+        parts = more > parts ? more : parts;
     }
     parts = parts < 1 ? 1 : parts;
 #pragma omp parallel for schedule(dynamic) num_threads(threads) if (threads > 1)
@@ -182,6 +172,6 @@ void cpu_linear_backward_weight(struct device *d, Dev dW, Dev db, Dev dout, Dev 
         int group = i / parts, part = i % parts;
         int p0 = (int)((long)panels * group / groups), p1 = (int)((long)panels * (group + 1) / groups);
         int k0 = (int)((long)K * part / parts), k1 = (int)((long)K * (part + 1) / parts);
-        weight_item(&g, p0, p1, k0, k1, scratch_slice(d, 0, weight_scratch(N)));
+        weight_item(&g, p0, p1, k0, k1, scratch_slice(d, 0, WEIGHT_SCRATCH));
     }
 }

@@ -57,9 +57,15 @@ static void row_weights(float *weight, const float *logits, const int32_t *kept,
 
 static double sum_weights(const float *w, int n)
 {
-    double sum = 0;
-    for (int i = 0; i < n; i++)
-        sum += w[i];
+    double lane[8] = {0}, sum = 0;
+    int i = 0;
+    for (; i + 8 <= n; i += 8)
+        for (int l = 0; l < 8; l++)
+            lane[l] += w[i + l];
+    for (; i < n; i++)
+        lane[i % 8] += w[i];
+    for (int l = 0; l < 8; l++)
+        sum += lane[l];
     return sum;
 }
 

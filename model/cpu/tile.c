@@ -17,6 +17,14 @@ INLINE void tile_body(const int rows, const int vectors, const struct tile *t, c
         for (int v = 0; v < vectors; v++)
             acc[r][v] = mode == TILE_CHAIN ? vload(c + r * cr + v * LANES) : vset(0.0f);
     }
+    if (mode == TILE_ADD) { /* what the chain is added to comes from far: ask for it before the chain */
+        UNROLL
+        for (int r = 0; r < rows; r++) {
+            UNROLL
+            for (int v = 0; v < vectors; v++)
+                __builtin_prefetch(c + r * cr + v * LANES);
+        }
+    }
     for (; k > 0; k--) {
         UNROLL
         for (int v = 0; v < vectors; v++)
