@@ -40,7 +40,7 @@ void cpu_store(struct device *d, Dev kv, Dev qkv, const struct rows *r, const st
 {
     const struct run *run = (const struct run *)r->run.p;
     const struct region *region = (const struct region *)r->region.p;
-    int width = (s->H + 2 * s->G) * s->D, threads = threads_for(d, 8.0 * r->count * s->G * s->D);
+    int width = (s->H + 2 * s->G) * s->D, threads = threads_for(d, 100.0 * r->count * s->G * s->D);
     /* Runs may share a block of 16 keys but not a float, so no two threads write the same place. */
 #pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
     for (int i = 0; i < r->runs; i++) {
@@ -264,7 +264,7 @@ static double attention_work(const struct rows *r, const struct attention_shape 
     double pairs = 0;
     for (int i = 0; i < r->runs; i++)
         pairs += (double)run[i].len * (run[i].pos + run[i].len);
-    return pairs * s->H * (4.0 * s->D + 20.0);
+    return pairs * s->H * (4.0 * s->D + 200.0);
 }
 
 void cpu_attention_forward(struct device *d, Dev out, Dev stat, Dev qkv, Dev kv, const struct rows *r,

@@ -12,10 +12,12 @@
 /* A gradient block is at most this long: transformer.h cuts them so, and packed panels of one fit the cache. */
 enum { BLOCK_ROWS = 256 };
 
-/* Threads worth waking for so many floating point operations (or bytes): a fork costs some microseconds. */
+/* Threads worth waking for so much work, in floating point operations of a product (some 200 a nanosecond on one core):
+ * a fork may cost ten microseconds. Rows that are not products give what their time is worth. Always all threads or
+ * one: the run-time system would end and start threads again for teams in between. */
 static inline int threads_for(const struct device *d, double work)
 {
-    return work > 1e6 ? d->threads : 1;
+    return work > 3e6 ? d->threads : 1;
 }
 
 static inline int thread_number(void)

@@ -10,7 +10,7 @@ enum { CHUNK = 4096 }; /* reals of one work item */
 void cpu_embed_forward(struct device *d, Dev x, const struct rows *r, Dev wte, Dev wpe, int V, int C)
 {
     (void)V;
-#pragma omp parallel for schedule(static) num_threads(d->threads) if (threads_for(d, 8.0 * r->count * C) > 1)
+#pragma omp parallel for schedule(static) num_threads(d->threads) if (threads_for(d, 60.0 * r->count * C) > 1)
     for (int t = 0; t < r->count; t++) {
         const float *e = reals(wte) + weight_at(r->id.p[t], 0, C);
         float *to = reals(x) + (size_t)t * C;
@@ -39,8 +39,8 @@ static void embed_columns(float *dwte, float *dwpe, const float *dx, const struc
 void cpu_embed_backward(struct device *d, Dev dwte, Dev dwpe, Dev dx, const struct rows *r, int V, int C)
 {
     (void)V;
-    int parts = (int)least(threads_for(d, 8.0 * r->count * C), (C + GROUP - 1) / GROUP);
-#pragma omp parallel for schedule(static) num_threads(parts) if (parts > 1)
+    int parts = (int)least(threads_for(d, 60.0 * r->count * C), (C + GROUP - 1) / GROUP);
+#pragma omp parallel for schedule(static) num_threads(d->threads) if (parts > 1)
     for (int i = 0; i < parts; i++) {
         int c0 = (int)((long)C * i / parts), c1 = (int)((long)C * (i + 1) / parts);
         embed_columns(reals(dwte), reals(dwpe), reals(dx), r, C, c0, c1);
@@ -53,7 +53,7 @@ void cpu_rotary(struct device *d, Dev x, Dev table, DevInt position, int T, int 
 {
     int half = D / 2;
     float sign = direction < 0 ? -1.0f : 1.0f;
-#pragma omp parallel for schedule(static) num_threads(d->threads) if (threads_for(d, 4.0 * T * heads * D) > 1)
+#pragma omp parallel for schedule(static) num_threads(d->threads) if (threads_for(d, 50.0 * T * heads * D) > 1)
     for (int t = 0; t < T; t++)
         for (int h = 0; h < heads; h++) {
             float *restrict low = reals(x) + (size_t)t * stride + (size_t)h * D, *restrict high = low + half;
@@ -79,7 +79,7 @@ INLINE vec gelu_gate(vec x)
 
 void cpu_gelu_forward(struct device *d, Dev out, Dev in, size_t n)
 {
-    int threads = threads_for(d, 25.0 * (double)n);
+    int threads = threads_for(d, 80.0 * (double)n);
 #pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
     for (size_t first = 0; first < n; first += CHUNK) {
         size_t end = first + CHUNK < n ? first + CHUNK : n;
@@ -92,7 +92,7 @@ void cpu_gelu_forward(struct device *d, Dev out, Dev in, size_t n)
 
 void cpu_gelu_backward(struct device *d, Dev din, Dev dout, Dev in, size_t n)
 {
-    int threads = threads_for(d, 35.0 * (double)n);
+    int threads = threads_for(d, 130.0 * (double)n);
 #pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
     for (size_t first = 0; first < n; first += CHUNK) {
         size_t end = first + CHUNK < n ? first + CHUNK : n;
@@ -108,7 +108,7 @@ void cpu_gelu_backward(struct device *d, Dev din, Dev dout, Dev in, size_t n)
 /* silu(g) = g sigmoid(g) */
 void cpu_swiglu_forward(struct device *d, Dev out, Dev in, int T, int F)
 {
-#pragma omp parallel for schedule(static) num_threads(d->threads) if (threads_for(d, 25.0 * T * F) > 1)
+#pragma omp parallel for schedule(static) num_threads(d->threads) if (threads_for(d, 80.0 * T * F) > 1)
     for (int t = 0; t < T; t++) {
         const float *gate = reals(in) + (size_t)t * 2 * F, *up = gate + F;
         for (int i = 0; i < F; i += LANES) {
@@ -120,7 +120,7 @@ void cpu_swiglu_forward(struct device *d, Dev out, Dev in, int T, int F)
 
 void cpu_swiglu_backward(struct device *d, Dev din, Dev dout, Dev in, int T, int F)
 {
-#pragma omp parallel for schedule(static) num_threads(d->threads) if (threads_for(d, 35.0 * T * F) > 1)
+#pragma omp parallel for schedule(static) num_threads(d->threads) if (threads_for(d, 130.0 * T * F) > 1)
     for (int t = 0; t < T; t++) {
         const float *gate = reals(in) + (size_t)t * 2 * F, *up = gate + F;
         float *dgate = reals(din) + (size_t)t * 2 * F, *dup = dgate + F;
@@ -137,7 +137,7 @@ void cpu_add(struct device *d, Dev x, Dev y, size_t n)
 {
     float *restrict to = reals(x);
     const float *restrict from = reals(y);
-    int threads = threads_for(d, 4.0 * (double)n);
+    int threads = threads_for(d, 40.0 * (double)n);
 #pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
     for (size_t first = 0; first < n; first += CHUNK)
         for (size_t i = first; i < (first + CHUNK < n ? first + CHUNK : n); i++)
@@ -148,14 +148,14 @@ void cpu_add(struct device *d, Dev x, Dev y, size_t n)
 
 void cpu_gather(struct device *d, Dev out, Dev in, DevInt index, int R, int C)
 {
-#pragma omp parallel for schedule(static) num_threads(d->threads) if (threads_for(d, 4.0 * R * C) > 1)
+#pragma omp parallel for schedule(static) num_threads(d->threads) if (threads_for(d, 40.0 * R * C) > 1)
     for (int r = 0; r < R; r++)
         memcpy(reals(out) + (size_t)r * C, reals(in) + (size_t)index.p[r] * C, (size_t)C * sizeof(float));
 }
 
 void cpu_scatter(struct device *d, Dev out, Dev in, DevInt first, DevInt order, int T, int C)
 {
-#pragma omp parallel for schedule(static) num_threads(d->threads) if (threads_for(d, 4.0 * T * C) > 1)
+#pragma omp parallel for schedule(static) num_threads(d->threads) if (threads_for(d, 40.0 * T * C) > 1)
     for (int t = 0; t < T; t++) {
         float *restrict to = reals(out) + (size_t)t * C;
         memset(to, 0, (size_t)C * sizeof(float));

@@ -59,7 +59,7 @@ static int is_kept(const int32_t *kept, int n, int id)
 
 void cpu_logp_forward(struct device *d, Dev logp, Dev entropy, Dev logits, const struct entries *e, int V)
 {
-#pragma omp parallel for schedule(static) num_threads(d->threads) if (threads_for(d, 40.0 * e->count * V) > 1)
+#pragma omp parallel for schedule(static) num_threads(d->threads) if (threads_for(d, e->count * (60.0 * V + 4000)) > 1)
     for (int r = 0; r < e->count; r++) {
         const float *row = reals(logits) + (size_t)r * V;
         float temperature = reals(e->temperature)[r];
@@ -109,7 +109,7 @@ static void entry_backward(float *to, const float *logits, const struct entries 
 void cpu_logp_backward(struct device *d, Dev dlogits, Dev logits, const struct entries *e, Dev glogp, Dev gentropy,
                        int V)
 {
-#pragma omp parallel for schedule(static) num_threads(d->threads) if (threads_for(d, 60.0 * e->count * V) > 1)
+#pragma omp parallel for schedule(static) num_threads(d->threads) if (threads_for(d, e->count * (90.0 * V + 4000)) > 1)
     for (int r = 0; r < e->count; r++)
         entry_backward(reals(dlogits) + (size_t)r * V, reals(logits) + (size_t)r * V, e, r, reals(glogp)[r],
                        reals(gentropy)[r], V, e->support.p ? scratch_slice(d, 0, cpu_head_scratch(V)) : NULL);

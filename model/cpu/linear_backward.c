@@ -159,11 +159,11 @@ void cpu_linear_backward_weight(struct device *d, Dev dW, Dev db, Dev dout, Dev 
     if (N <= 0 || (K <= 0 && !g.db))
         return;
     int threads = threads_for(d, 2.0 * rows * N * K);
-    int panels = (N + PANEL - 1) / PANEL, groups = (panels + PANELS - 1) / PANELS,
-        parts = (K + TILES * TILE_ROWS - 1) / (TILES * TILE_ROWS);
-    if (threads > 1 && groups * parts < 2 * threads) {
-        groups = (int)least(panels, 2 * threads);
-        int more = (int)least((K + TILE_ROWS - 1) / TILE_ROWS, (2 * threads + groups - 1) / groups);
+    int panels = (N + PANEL - 1) / PANEL, groups = (panels + PANELS - 1) / PANELS;
+    int parts = (K + TILES * TILE_ROWS - 1) / (TILES * TILE_ROWS);
+    if (groups * parts < 2 * threads) { /* few: one item a thread, since each packs its operands for itself */
+        groups = (int)least(panels, threads > groups ? threads : groups);
+        int more = (int)least((K + TILE_ROWS - 1) / TILE_ROWS, (threads + groups - 1) / groups);
         parts = more > parts ? more : parts;
     }
     parts = parts < 1 ? 1 : parts;

@@ -34,7 +34,7 @@ static void vector_stat(const float *x, const struct norm_shape *s, float *mean,
 void cpu_norm_forward(struct device *d, Dev out, Dev stat, Dev in, Dev w, Dev b, const struct norm_shape *s)
 {
     long n = (long)s->rows * s->heads;
-#pragma omp parallel for schedule(static) num_threads(d->threads) if (threads_for(d, 8.0 * n * s->dim) > 1)
+#pragma omp parallel for schedule(static) num_threads(d->threads) if (threads_for(d, 50.0 * n * s->dim) > 1)
     for (long v = 0; v < n; v++) {
         const float *x = vector_in(reals(in), s, s->in_stride, v), *weight = reals(w), *bias = reals(b);
         float *y = (float *)vector_in(reals(out), s, s->out_stride, v), mean, rstd;
@@ -125,7 +125,7 @@ void cpu_norm_backward(struct device *d, Dev din, Dev dw, Dev db, Dev dout, Dev 
                        const struct norm_shape *s, DevInt block, int blocks)
 {
     long n = (long)s->rows * s->heads;
-    int threads = threads_for(d, 16.0 * n * s->dim);
+    int threads = threads_for(d, 100.0 * n * s->dim);
     weights_backward(d, reals(dw), reals(db), reals(dout), reals(in), reals(stat), s, (const struct span *)block.p,
                      blocks, threads);
 #pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)

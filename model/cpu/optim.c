@@ -24,7 +24,7 @@ double cpu_sum_squares(struct device *d, Dev g, size_t n)
 {
     double part[CHUNKS];
     size_t each = round_up((n + CHUNKS - 1) / CHUNKS, GROUP);
-#pragma omp parallel for schedule(static) num_threads(d->threads) if (threads_for(d, 4.0 * n) > 1)
+#pragma omp parallel for schedule(static) num_threads(d->threads) if (threads_for(d, 30.0 * n) > 1)
     for (int c = 0; c < CHUNKS; c++) {
         size_t first = each * c < n ? each * c : n, end = each * (c + 1) < n ? each * (c + 1) : n;
         part[c] = chunk_squares(reals(g) + first, end - first);
@@ -51,7 +51,7 @@ INLINE void adamw_step(float *w, const float *g, float *m, float *v, long n, con
 void cpu_adamw(struct device *d, Dev w, Dev g, Dev m, Dev v, size_t n, const struct adamw *a)
 {
     long vectors = (long)((n + LANES - 1) / LANES);
-#pragma omp parallel for schedule(static) num_threads(d->threads) if (threads_for(d, 20.0 * n) > 1)
+#pragma omp parallel for schedule(static) num_threads(d->threads) if (threads_for(d, 140.0 * n) > 1)
     for (long i = 0; i < vectors; i++) {
         size_t at = (size_t)i * LANES;
         adamw_step(reals(w) + at, reals(g) + at, reals(m) + at, reals(v) + at, (long)(n - at), a);

@@ -163,7 +163,7 @@ void cpu_sample(struct device *d, DevInt token, Dev logp, Dev entropy, DevInt su
 {
     if (V <= 0)
         return;
-#pragma omp parallel for schedule(dynamic, 16) num_threads(d->threads) if (threads_for(d, 60.0 * R * V) > 1)
+#pragma omp parallel for schedule(dynamic, 16) num_threads(d->threads) if (threads_for(d, R * (90.0 * V + 10000)) > 1)
     for (int r = 0; r < R; r++) {
         struct sampled to = {.support = support.p ? support.p + (size_t)r * s->max_support : NULL};
         sample_row(&to, reals(logits) + (size_t)r * V, bits.p + 2 * (size_t)r, V, s,
