@@ -229,10 +229,11 @@ struct tree { /* regions, runs and groups of a batch */
     int regions, runs, groups, rows, store;
 };
 
-/* Region `parent`'s child of len tokens, cut into runs of at most `cut` (0: one run). Returns its number. */
-static inline int tree_add(struct tree *t, int parent, int len, int cut)
+/* A child of region `parent` (-1: none) that continues it at position pos, of len tokens, cut into runs of at most
+ * `cut` (0: one run). Returns its number. */
+static inline int tree_branch(struct tree *t, int parent, int pos, int len, int cut)
 {
-    int at = t->regions++, pos = parent < 0 ? 0 : t->region[parent].pos + t->len[parent];
+    int at = t->regions++;
     assert_true(t->regions <= TREE_MAX);
     t->region[at] = (struct region){parent, t->store, (len + KV_ALIGN) / KV_ALIGN * KV_ALIGN, pos};
     t->len[at] = len;
@@ -247,6 +248,12 @@ static inline int tree_add(struct tree *t, int parent, int len, int cut)
             break;
     }
     return at;
+}
+
+/* At its parent's end. */
+static inline int tree_add(struct tree *t, int parent, int len, int cut)
+{
+    return tree_branch(t, parent, parent < 0 ? 0 : t->region[parent].pos + t->len[parent], len, cut);
 }
 
 static inline void tree_group_end(struct tree *t)
@@ -272,7 +279,8 @@ static inline int tree_longest(const struct tree *t)
     return most;
 }
 
-/* Three groups: a lone chain, a prompt with children (one empty), and a tree of depth three. */
+/* Three groups: a lone chain, a prompt with children (one empty), and a tree of depth three that also branches inside a
+ * region. */
 static inline void tree_example(struct tree *t, uint64_t seed, int scale, int cut)
 {
     memset(t, 0, sizeof *t);
@@ -286,6 +294,7 @@ static inline void tree_example(struct tree *t, uint64_t seed, int scale, int cu
     int middle = tree_add(t, root, 1 + below(seed, 8, scale), cut), other = tree_add(t, root, 3, cut);
     tree_add(t, middle, 1 + below(seed, 9, scale), cut);
     tree_add(t, middle, 17, 0);
+    tree_branch(t, root, 5, 2, cut);
     tree_add(t, other, 1 + below(seed, 10, scale), cut);
     tree_group_end(t);
 }

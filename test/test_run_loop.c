@@ -402,6 +402,38 @@ static void stories_with_a_reference(void **state)
     drop_rows(row, n);
 }
 
+/* ---- learning ---- */
+
+/* Measured, greedy accuracy on 300 unseen prompts before and after the reinforcement learning, seeds 1 to 5:
+ *     before .213 .237 .290 .213 .207      after .733 .860 .940 .980 1.000      length 4 to 8, then 26.5
+ * The mean after is .903 and the spread .107: the bound is three spreads below the mean. */
+static const char learning[] =
+    "[task]\nname = chain\nbare = 0.6\nwrong_facts = 0.15\nwrong_rate = 0.6\n"
+    "[rollout]\nprompts = 32\nsamples = 8\nmax_new = 48\n"
+    "[eval]\nprompts = 300\nevery = 0\nsamples = 1\n"
+    "[stages]\nscore = outcome\nadvantage = group(std = true)\nloss = clip(eps_low = 0.2, eps_high = 0.28)\n"
+    "[phase warmup]\nsource = gold\nsteps = 1000\nbatch = 32\nlr = 4e-3\nschedule = linear\nweight_decay = 0.1\n"
+    "loss = nll\n"
+    "[phase rl]\nsource = rollout\nsteps = 40\nlr = 6e-4\nwarmup = 5\nreset_optimiser = true\n";
+
+static void reinforcement_learns_what_warmup_does_not(void **state)
+{
+    (void)state;
+    char path[600], words[700];
+    json_t *row[MAX_ROWS];
+    write_recipe("learning.ini", learning);
+    snprintf(words, sizeof words, "rl|%s|seed=3", in_folder(path, "learning.ini"));
+    train("learning", words);
+    int n = read_rows("learning", "eval.jsonl", row);
+    assert_int_equal(n, 2);
+    double before = number(row[0], "accuracy"), after = number(row[1], "accuracy");
+    print_message("greedy accuracy %.3f, then %.3f\n", before, after);
+    assert_true(before < 0.45);
+    assert_true(after > 0.58 && after - before > 0.25);
+    assert_true(number(row[1], "length") > 15 && number(row[0], "length") < 15); /* it shows its working */
+    drop_rows(row, n);
+}
+
 /* ---- runs that must not be, or that break ---- */
 
 static void refused_before_it_begins(void **state)
@@ -467,6 +499,7 @@ int main(void)
         cmocka_unit_test(resolved_recipe_gives_the_same_run),
         cmocka_unit_test(branch_leaves_no_trace),
         cmocka_unit_test(stories_with_a_reference),
+        cmocka_unit_test(reinforcement_learns_what_warmup_does_not),
         cmocka_unit_test(refused_before_it_begins),
         cmocka_unit_test(stops_when_numbers_break),
     };
