@@ -1,6 +1,7 @@
 # make            build ./train_rl; what is missing is fetched into .deps/ without root (DEPS=off forbids it)
 # make run        build and train the default recipe
 # make test       all tests; ends with `N passed, N failed, N skipped`
+# make fuzz       hostile input for every reader, FUZZ_SECONDS=60 each (needs clang); make fuzz-coverage: what it reaches
 # make asan       .build/asan/train_rl with address and undefined-behaviour sanitizers
 # make debug      .build/debug/train_rl with -O0 -g
 # make deps       install the libraries system-wide (needs root; never done unless typed)
@@ -21,7 +22,7 @@ Q := $(if $(V),,@)
 
 .SUFFIXES:
 .DELETE_ON_ERROR:
-.PHONY: all run test tests asan debug deps format clean FORCE
+.PHONY: all run test tests fuzz fuzz-coverage asan debug deps format clean FORCE
 all: train_rl
 
 ifeq ($(MAKELEVEL),0)
@@ -52,6 +53,8 @@ TESTS := $(patsubst test/%.c,%,$(sort $(wildcard test/test_*.c)))
 # ---- flags
 OPTIMISE_release := -O3
 OPTIMISE_debug := -O0 -g
+OPTIMISE_fuzz := -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+OPTIMISE_coverage := -O0 -g -fsanitize=fuzzer-no-link -fprofile-instr-generate -fcoverage-mapping
 OPTIMISE_asan := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 # The checks that sanitizers insert make gcc see flows that do not exist; the release build has these warnings.
 QUIET_asan := -Wno-restrict -Wno-format-truncation -Wno-maybe-uninitialized -Wno-stringop-overflow -Wno-unknown-warning-option
@@ -117,6 +120,18 @@ $(B)/test/%: $(B)/test/%.o $(B)/all.a
 
 test:
 	+@MAKE='$(MAKE)' bash test/run.sh
+
+# ---- fuzzing: every dev/fuzz/fuzz_NAME.c becomes $(B)/fuzz/NAME; dev/fuzz/run.sh builds and runs them
+$(B)/readers.a: $(filter-out $(B)/train_rl.o $(B)/model/cpu/% $(B)/dev/verbs/%,$(OBJECTS)) $(B)/dev/verbs/lines.o
+	@rm -f $@
+	$(Q)ar rcs $@ $^
+$(B)/fuzz/%: $(B)/dev/fuzz/fuzz_%.o $(B)/readers.a
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) -fsanitize=fuzzer -Wl,--wrap=_exit $^ -o $@ $(LDLIBS)
+fuzz:
+	+@MAKE='$(MAKE)' sh dev/fuzz/run.sh fuzz
+fuzz-coverage:
+	+@MAKE='$(MAKE)' sh dev/fuzz/run.sh coverage
 
 # ---- the rest
 run: train_rl
