@@ -8,32 +8,24 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include "../../model/base/file.h"
-#include "../../model/base/json.h"
 #include "../../model/base/mem.h"
-#include "../../rewards/recipe.h"
 #include "figure.h"
 #include "report.h"
+#include "runread.h"
 
-enum { MAX_LOG = 1 << 30, MAX_LINES = 8 + MAX_PHASES, MAX_PANELS = 5, MAX_SERIES = 40 };
+enum { MAX_LINES = 8 + MAX_PHASES, MAX_PANELS = 5, MAX_SERIES = 40 };
 
-struct phase_span {
-    char name[32];
-    int gold;   /* no rollouts: a warm-up */
-    int parent; /* of a branch: number of the phase it left from; -1: main line */
-    long first, count;
-    double x0, scale; /* where its first step stands on the axis; length of a step there */
+struct place {
+    double x0, scale; /* where a phase's first step stands on the axis; length of a step there */
 };
 struct series {
     int n, cap;
     double *x, *y, *low, *high; /* low, high: NULL without standard errors */
 };
 struct run {
-    const char *dir;
-    json_t *log, *eval; /* arrays of objects */
-    struct phase_span phase[MAX_PHASES];
-    int phases;
-    char title[256], subtitle[256], pass[24]; /* pass: the key "pass@k", or "" */
+    struct run_files f;
+    struct place place[MAX_PHASES];
+    char title[480], subtitle[256], pass[24]; /* pass: the key "pass@k", or "" */
     char label[MAX_PHASES][80];
     struct series series[MAX_SERIES]; /* what the figure's lines point to */
     int used;
@@ -44,121 +36,33 @@ struct run {
     int marks;
 };
 
-/* ---- reading ---- */
-
-static int read_lines(json_t **out, const char *dir, const char *file, int required, struct error *e)
-{
-    char path[1024];
-    size_t len;
-    *out = json_array();
-    if (snprintf(path, sizeof path, "%s/%s", dir, file) >= (int)sizeof path)
-        return fail(e, "%.200s...: the path is too long", dir);
-    if (!required && file_size(path) < 0)
-        return 0;
-    char *text = file_read(path, MAX_LOG, &len, e);
-    if (!text)
-        return -1;
-    int status = 0, number = 1;
-    for (char *p = text, *end; !status && (end = memchr(p, '\n', len - (size_t)(p - text))) != NULL;
-         p = end + 1, number++) {
-        json_t *v = json_parse(p, (size_t)(end - p), e);
-        if (!json_is_object(v))
-            status = v ? fail(e, "%s:%d: not an object", path, number) : fail_in(e, "%s:%d", path, number);
-        if (v)
-            json_array_append_new(*out, v);
-    }
-    mem_free(text);
-    return status;
-}
-
-static double number(const json_t *o, const char *key)
-{
-    const json_t *v = json_object_get(o, key);
-    return json_is_number(v) ? json_number_value(v) : NAN;
-}
-
-static int phase_of(const struct run *r, const json_t *o)
-{
-    const char *name = json_get_string(o, "phase", "");
-    for (int i = 0; i < r->phases; i++)
-        if (!strcmp(r->phase[i].name, name))
-            return i;
-    return -1;
-}
-
-/* Phases in the order in which they ran. */
-static void find_phases(struct run *r, const json_t *lines, int is_log)
-{
-    size_t i;
-    json_t *o;
-    json_array_foreach((json_t *)lines, i, o)
-    {
-        int p = phase_of(r, o);
-        double step = number(o, "step");
-        if (p < 0 && r->phases < MAX_PHASES && isfinite(step)) {
-            p = r->phases++;
-            struct phase_span *s = &r->phase[p];
-            *s = (struct phase_span){.gold = is_log, .parent = -1, .first = (long)step};
-            snprintf(s->name, sizeof s->name, "%s", json_get_string(o, "phase", ""));
-        }
-        if (p >= 0 && is_log) {
-            r->phase[p].count = (long)step - r->phase[p].first + 1;
-            r->phase[p].gold = r->phase[p].gold && !isfinite(number(o, "reward"));
-        }
-    }
-}
-
-/* What only the recipe says: its title, and which phases are branches. A run whose recipe this build no longer
- * understands is drawn without. */
-static void read_recipe(struct run *r)
-{
-    char path[1024];
-    struct error ignored;
-    struct recipe *recipe = mem_alloc(1, sizeof *recipe);
-    const char *base = strrchr(r->dir, '/');
-    snprintf(r->title, sizeof r->title, "%s", base && base[1] ? base + 1 : r->dir);
-    snprintf(path, sizeof path, "%s/recipe.ini", r->dir);
-    if (file_size(path) >= 0 && !recipe_load(recipe, path, NULL, 0, &ignored)) {
-        size_t len = strlen(r->title);
-        if (recipe->title && recipe->title[0])
-            snprintf(r->title + len, sizeof r->title - len, ": %s", recipe->title);
-        for (int i = 0; i < recipe->phases; i++)
-            for (int k = 0, p; k < r->phases; k++)
-                for (p = 0; p < r->phases && !strcmp(recipe->phase[i].name, r->phase[k].name); p++)
-                    if (!strcmp(recipe->phase[i].branch, r->phase[p].name))
-                        r->phase[k].parent = p;
-        recipe_free(recipe);
-    }
-    mem_free(recipe);
-}
-
 /* The main line's steps count on as if the branches between them had not been; the branches stand beside it. */
 static void place_phases(struct run *r)
 {
     double end = 0;
-    for (int i = 0; i < r->phases; i++) {
-        struct phase_span *p = &r->phase[i];
-        p->scale = 1;
-        if (p->parent >= i)
-            p->parent = -1;
+    for (int i = 0; i < r->f.phases; i++) {
+        const struct run_phase *p = &r->f.phase[i];
+        r->place[i].scale = 1;
         if (p->parent >= 0)
             continue;
-        p->x0 = (double)p->first;
-        end = p->x0 + (double)p->count;
+        r->place[i].x0 = (double)p->first;
+        end = (double)(p->first + p->count);
     }
-    for (int i = 0; i < r->phases; i++) {
-        struct phase_span *p = &r->phase[i];
+    for (int i = 0; i < r->f.phases; i++) {
+        const struct run_phase *p = &r->f.phase[i];
+        struct place *at = &r->place[i];
         if (p->parent < 0)
             continue;
-        p->x0 = r->phase[p->parent].x0 + (double)r->phase[p->parent].count;
-        if (end > p->x0 && p->count > 0)
-            p->scale = (end - p->x0) / (double)p->count;
+        at->x0 = r->place[p->parent].x0 + (double)r->f.phase[p->parent].count;
+        if (end > at->x0 && p->count > 0)
+            at->scale = (end - at->x0) / (double)p->count;
     }
 }
 
-static double x_of(const struct phase_span *p, const json_t *o)
+static double x_of(const struct run *r, int phase, const json_t *o)
 {
-    return p->x0 + p->scale * (number(o, "step") - (double)p->first);
+    const struct place *at = &r->place[phase];
+    return at->x0 + at->scale * (run_number(o, "step") - (double)r->f.phase[phase].first);
 }
 
 /* ---- series ---- */
@@ -187,15 +91,15 @@ static const struct series *from_log(struct run *r, const char *key, enum which 
     int before = -1;
     size_t i;
     json_t *o;
-    json_array_foreach(r->log, i, o)
+    json_array_foreach(r->f.log, i, o)
     {
-        int p = phase_of(r, o);
-        if (p < 0 || r->phase[p].parent >= 0 || (which != ANY && (which == GOLD) != r->phase[p].gold))
+        int p = run_phase_of(&r->f, o);
+        if (p < 0 || r->f.phase[p].parent >= 0 || (which != ANY && (which == GOLD) != r->f.phase[p].gold))
             continue;
-        double x = x_of(&r->phase[p], o);
+        double x = x_of(r, p, o);
         if (before >= 0 && p != before)
             add_point(s, x, NAN, NAN);
-        add_point(s, x, number(o, key), NAN);
+        add_point(s, x, run_number(o, key), NAN);
         before = p;
     }
     return s;
@@ -206,19 +110,19 @@ static const struct series *from_log(struct run *r, const char *key, enum which 
 static const struct series *from_eval(struct run *r, const char *key, const char *key_se, int branch)
 {
     struct series *s = &r->series[r->used++];
-    double left = branch >= 0 ? r->phase[branch].x0 : INFINITY;
+    double left = branch >= 0 ? r->place[branch].x0 : INFINITY;
     size_t i;
     json_t *o;
-    json_array_foreach(r->eval, i, o)
+    json_array_foreach(r->f.eval, i, o)
     {
-        int p = phase_of(r, o);
+        int p = run_phase_of(&r->f, o);
         if (p < 0)
             continue;
-        double x = x_of(&r->phase[p], o);
-        int start = branch >= 0 && r->phase[p].parent < 0 && x == left && s->n == 0;
-        int wanted = start || p == branch || (branch < 0 && r->phase[p].parent < 0);
-        if (wanted && isfinite(number(o, key))) /* the small evaluations on the way lack some keys */
-            add_point(s, x, number(o, key), key_se ? 2 * number(o, key_se) : NAN);
+        double x = x_of(r, p, o);
+        int start = branch >= 0 && r->f.phase[p].parent < 0 && x == left && s->n == 0;
+        int wanted = start || p == branch || (branch < 0 && r->f.phase[p].parent < 0);
+        if (wanted && isfinite(run_number(o, key))) /* the small evaluations on the way lack some keys */
+            add_point(s, x, run_number(o, key), key_se ? 2 * run_number(o, key_se) : NAN);
     }
     return s;
 }
@@ -269,10 +173,10 @@ static void accuracy_lines(struct run *r, struct figure_panel *p)
     if (r->pass[0])
         add_line(p, from_eval(r, r->pass, NULL, -1),
                  (struct figure_line){.label = r->pass, .color = 2, .dots = 1, .dashed = 1});
-    for (int i = 0, color = 3; i < r->phases; i++)
-        if (r->phase[i].parent >= 0) {
-            snprintf(r->label[i], sizeof r->label[i], "accuracy, %s instead (%ld steps)", r->phase[i].name,
-                     r->phase[i].count);
+    for (int i = 0, color = 3; i < r->f.phases; i++)
+        if (r->f.phase[i].parent >= 0) {
+            snprintf(r->label[i], sizeof r->label[i], "accuracy, %s instead (%ld steps)", r->f.phase[i].name,
+                     r->f.phase[i].count);
             add_line(p, from_eval(r, "accuracy", NULL, i),
                      (struct figure_line){.label = r->label[i], .color = color++, .dots = 1, .dashed = 1});
         }
@@ -335,13 +239,13 @@ static void distance_panel(struct run *r)
 static void find_marks(struct run *r)
 {
     int before = -1;
-    for (int i = 0; i < r->phases; i++) {
-        if (r->phase[i].parent >= 0)
+    for (int i = 0; i < r->f.phases; i++) {
+        if (r->f.phase[i].parent >= 0)
             continue;
         if (before >= 0) {
-            int warm_up = r->phase[before].gold && !r->phase[i].gold;
-            const char *label = warm_up ? "warm-up ends" : r->phase[i].name;
-            r->mark[r->marks++] = (struct figure_mark){r->phase[i].x0, label};
+            int warm_up = r->f.phase[before].gold && !r->f.phase[i].gold;
+            const char *label = warm_up ? "warm-up ends" : r->f.phase[i].name;
+            r->mark[r->marks++] = (struct figure_mark){r->place[i].x0, label};
         }
         before = i;
     }
@@ -349,17 +253,17 @@ static void find_marks(struct run *r)
 
 static void find_texts(struct run *r)
 {
-    size_t i, n = json_array_size(r->eval);
+    size_t i, n = json_array_size(r->f.eval);
     const json_t *first = NULL, *last = NULL;
     for (i = 0; i < n; i++) {
-        const json_t *o = json_array_get(r->eval, i);
+        const json_t *o = json_array_get(r->f.eval, i);
         const char *key;
         json_t *v;
-        int p = phase_of(r, o);
+        int p = run_phase_of(&r->f, o);
         json_object_foreach((json_t *)o, key, v) if (!strncmp(key, "pass@", 5) && !strstr(key, "_se") &&
                                                      strcmp(key, "pass@1") && !r->pass[0])
             snprintf(r->pass, sizeof r->pass, "%s", key);
-        if (p < 0 || r->phase[p].parent >= 0 || !isfinite(number(o, "accuracy")))
+        if (p < 0 || r->f.phase[p].parent >= 0 || !isfinite(run_number(o, "accuracy")))
             continue;
         first = first ? first : o;
         last = o;
@@ -368,8 +272,8 @@ static void find_texts(struct run *r)
         snprintf(
             r->subtitle, sizeof r->subtitle,
             "Accuracy on %.0f unseen prompts (greedy): %.1f \xc2\xb1 %.1f %% at first, %.1f \xc2\xb1 %.1f %% at last",
-            number(last, "prompts"), 100 * number(first, "accuracy"), 100 * number(first, "accuracy_se"),
-            100 * number(last, "accuracy"), 100 * number(last, "accuracy_se"));
+            run_number(last, "prompts"), 100 * run_number(first, "accuracy"), 100 * run_number(first, "accuracy_se"),
+            100 * run_number(last, "accuracy"), 100 * run_number(last, "accuracy_se"));
 }
 
 /* ---- the figure ---- */
@@ -378,11 +282,12 @@ static void find_texts(struct run *r)
 static void squeeze_warm_up(const struct run *r, struct figure *f)
 {
     double end = 0, warm = 0;
-    for (int i = 0; i < r->phases; i++) {
-        const struct phase_span *p = &r->phase[i];
-        end = fmax(end, p->x0 + p->scale * (double)p->count);
-        if (p->gold && p->parent < 0 && p->x0 == warm)
-            warm = p->x0 + (double)p->count;
+    for (int i = 0; i < r->f.phases; i++) {
+        const struct run_phase *p = &r->f.phase[i];
+        const struct place *at = &r->place[i];
+        end = fmax(end, at->x0 + at->scale * (double)p->count);
+        if (p->gold && p->parent < 0 && at->x0 == warm)
+            warm = at->x0 + (double)p->count;
     }
     if (warm < end && warm > 0.3 * end) {
         f->squeezed = warm;
@@ -403,8 +308,7 @@ static int draw(struct run *r, struct error *e)
                        .marks = r->marks,
                        .height = 100 + 200 * r->panels};
     squeeze_warm_up(r, &f);
-    if (snprintf(path, sizeof path, "%s/curves.svg", r->dir) >= (int)sizeof path)
-        return fail(e, "%.200s...: the path is too long", r->dir);
+    snprintf(path, sizeof path, "%s/curves.svg", r->f.dir);
     if (figure_svg(&f, path, e))
         return -1;
     memcpy(path + strlen(path) - 3, "png", 3);
@@ -419,22 +323,17 @@ static void run_free(struct run *r)
         mem_free(r->series[i].low);
         mem_free(r->series[i].high);
     }
-    json_decref(r->log);
-    json_decref(r->eval);
+    run_close(&r->f);
     mem_free(r);
 }
 
 int report_curves(const char *run_dir, struct error *e)
 {
     struct run *r = mem_alloc(1, sizeof *r);
-    r->dir = run_dir;
-    int status = read_lines(&r->log, run_dir, "log.jsonl", 1, e);
-    if (!status)
-        status = read_lines(&r->eval, run_dir, "eval.jsonl", 0, e);
+    int status = run_read(&r->f, run_dir, e);
     if (!status) {
-        find_phases(r, r->log, 1);
-        find_phases(r, r->eval, 0);
-        read_recipe(r);
+        const char *title = r->f.settings.title;
+        snprintf(r->title, sizeof r->title, "%s%s%s", r->f.label, title[0] ? ": " : "", title);
         place_phases(r);
         find_marks(r);
         find_texts(r);
