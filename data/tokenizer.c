@@ -83,7 +83,7 @@ void tokenizer_free(struct tokenizer *t)
     mem_free(t->shown);
     mem_free(t->flag);
     mem_free(t->slot);
-    mem_free(t->added_next);
+    mem_free(t->added);
     mem_free(t->merge);
     mem_free(t);
 }
@@ -188,13 +188,34 @@ static int encode_plain(const struct tokenizer *t, const char *s, int len, struc
     return status;
 }
 
-/* The longest added token that the text spells at s, or -1. */
+/* Of the added tokens lo .. hi, which agree in their first `depth` bytes and are longer: the first with a byte of at
+ * least c there. */
+static int added_bound(const struct tokenizer *t, int lo, int hi, int depth, int c)
+{
+    while (lo < hi) {
+        int middle = lo + (hi - lo) / 2;
+        if ((unsigned char)t->pool.s[t->piece[t->added[middle]].start + depth] < c)
+            lo = middle + 1;
+        else
+            hi = middle;
+    }
+    return lo;
+}
+
+/* The longest added token that the text spells at s, or -1. Those that begin as the text does are a stretch of the
+ * ordered list, which every byte shortens; the token that ends there stands first in it. */
 static int added_at(const struct tokenizer *t, const char *s, int len)
 {
-    int id = t->added_first[(unsigned char)*s];
-    while (id >= 0 && (t->piece[id].len > len || memcmp(t->pool.s + t->piece[id].start, s, (size_t)t->piece[id].len)))
-        id = t->added_next[id];
-    return id;
+    int lo = t->added_from[(unsigned char)*s], hi = t->added_from[(unsigned char)*s + 1], longest = -1;
+    for (int depth = 1; lo < hi; depth++) {
+        if (t->piece[t->added[lo]].len == depth)
+            longest = t->added[lo++];
+        if (depth == len)
+            break;
+        lo = added_bound(t, lo, hi, depth, (unsigned char)s[depth]);
+        hi = added_bound(t, lo, hi, depth, (unsigned char)s[depth] + 1);
+    }
+    return longest;
 }
 
 int tokenizer_encode(const struct tokenizer *t, const char *text, int len, int special, int32_t **ids, int *cap,

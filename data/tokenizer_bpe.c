@@ -1,121 +1,140 @@
-/* The two steps of byte-pair encoding: rewriting a text before it is cut up, and merging its tokens (Sennrich, Haddow,
- * Birch: Neural machine translation of rare words with subword units. ACL 2016). Not the cutting itself (tokenizer.c).
+/* Merging, the heart of byte-pair encoding (Sennrich, Haddow, Birch: Neural machine translation of rare words with
+ * subword units. ACL 2016). Not the cutting into characters or bytes (tokenizer.c).
  *
- * Merging takes the pair of lowest rank, the leftmost of equals, again and again. A heap of candidates over a linked
- * list of tokens makes that n log n for any text; a plain search for the best pair would be quadratic. */
+ * Merging takes the pair of lowest rank, the leftmost of equals, again and again. Three ways to the same ids:
+ * - Where no merge of the vocabulary crosses two neighbouring characters, the text falls into parts that cannot touch
+ *   each other, and each is merged by itself (a whole text without word boundaries, as Llama 2 has it).
+ * - A short part is searched for its best pair each time.
+ * - A long one has a heap of candidates over a linked list of tokens: n log n for any text. */
 #include "tokenizer_inner.h"
-#include "../model/base/rng.h"
 #include <string.h>
 
-/* One rewriting of s into out, which it replaces. */
-static void rewrite_once(const struct rewrite *w, const char *s, int len, struct text *out)
+enum { SHORT = 24, JOINT_BITS = 16 };
+
+struct merge *merge_slot(const struct tokenizer *t, int32_t left, int32_t right)
 {
-    text_clear(out);
-    if (w->from_len == 0) {
-        if (len)
-            text_add(out, w->to, w->to_len);
-        text_add(out, s, len);
-        return;
-    }
-    int done = 0;
-    for (int i = 0; i + w->from_len <= len;) {
-        if (memcmp(s + i, w->from, (size_t)w->from_len)) {
-            i++;
+    uint64_t pair = (uint64_t)(uint32_t)left << 32 | (uint32_t)right;
+    unsigned mask = (unsigned)t->merge_slots - 1, i = (unsigned)(pair * 0x9E3779B97F4A7C15u >> 32) & mask;
+    while (t->merge[i].left >= 0 && (t->merge[i].left != left || t->merge[i].right != right))
+        i = (i + 1) & mask;
+    return &t->merge[i];
+}
+
+static const struct merge *merge_find(const struct tokenizer *t, int32_t left, int32_t right)
+{
+    const struct merge *m = merge_slot(t, left, right);
+    return m->left < 0 ? NULL : m;
+}
+
+/* ---- joints ---- */
+
+static unsigned joint_of(int last, int first)
+{
+    return ((uint32_t)last * 0x9E3779B1u ^ (uint32_t)first * 0x85EBCA77u) >> (32 - JOINT_BITS);
+}
+
+static int first_point(const struct tokenizer *t, int id)
+{
+    struct span p = t->piece[id];
+    enum utf8_kind kind;
+    return utf8_point(t->pool.s + p.start, utf8_next(t->pool.s + p.start, p.len, &kind));
+}
+
+static int last_point(const struct tokenizer *t, int id)
+{
+    struct span p = t->piece[id];
+    int n = 1;
+    while (n < p.len && n < 4 && ((unsigned char)t->pool.s[p.start + p.len - n] & 0xc0) == 0x80)
+        n++;
+    return utf8_point(t->pool.s + p.start + p.len - n, n);
+}
+
+void joints_make(struct tokenizer *t)
+{
+    t->joint = mem_alloc((1 << JOINT_BITS) / 64, sizeof *t->joint);
+    for (int i = 0; i < t->merge_slots; i++) {
+        if (t->merge[i].left < 0)
             continue;
+        unsigned bit = joint_of(last_point(t, t->merge[i].left), first_point(t, t->merge[i].right));
+        t->joint[bit / 64] |= (uint64_t)1 << bit % 64;
+    }
+}
+
+static int may_join(const struct tokenizer *t, int32_t left, int32_t right)
+{
+    unsigned bit = joint_of(last_point(t, left), first_point(t, right));
+    return t->joint[bit / 64] >> bit % 64 & 1;
+}
+
+/* ---- short parts ---- */
+
+static int merge_short(const struct tokenizer *t, int32_t *id, int n)
+{
+    const struct merge *pair[SHORT];
+    for (int i = 0; i + 1 < n; i++)
+        pair[i] = merge_find(t, id[i], id[i + 1]);
+    for (;;) {
+        int best = -1;
+        for (int i = 0; i + 1 < n; i++)
+            if (pair[i] && (best < 0 || pair[i]->rank < pair[best]->rank))
+                best = i;
+        if (best < 0)
+            return n;
+        id[best] = pair[best]->id;
+        n--;
+        for (int i = best + 1; i < n; i++) {
+            id[i] = id[i + 1];
+            pair[i - 1] = pair[i];
         }
-        text_add(out, s + done, i - done);
-        text_add(out, w->to, w->to_len);
-        done = i += w->from_len;
-    }
-    text_add(out, s + done, len - done);
-}
-
-/* All n rewritings in order. Fails when a text would grow beyond every use, as a hostile file can make it. */
-int rewrite_text(const struct rewrite *w, int n, const char *s, int len, struct text *out, struct error *e)
-{
-    struct text spare = {0};
-    int status = 0;
-    text_clear(out);
-    text_add(out, s, len);
-    for (int i = 0; i < n && status == 0; i++) {
-        rewrite_once(&w[i], out->s, out->len, &spare);
-        struct text swap = *out;
-        *out = spare;
-        spare = swap;
-        if (out->len > MAX_TOKENIZER_TEXT)
-            status = fail(e, "the normalizer makes a text of %d bytes longer than %d bytes", len, MAX_TOKENIZER_TEXT);
-    }
-    text_free(&spare);
-    return status;
-}
-
-const struct merge *merge_find(const struct tokenizer *t, int32_t left, int32_t right)
-{
-    if (!t->merge_slots)
-        return NULL;
-    int32_t pair[2] = {left, right};
-    unsigned mask = (unsigned)t->merge_slots - 1;
-    for (unsigned i = (unsigned)hash_bytes(pair, sizeof pair, 0) & mask;; i = (i + 1) & mask) {
-        const struct merge *m = &t->merge[i];
-        if (m->left < 0)
-            return NULL;
-        if (m->left == left && m->right == right)
-            return m;
+        if (best > 0)
+            pair[best - 1] = merge_find(t, id[best - 1], id[best]);
+        if (best + 1 < n)
+            pair[best] = merge_find(t, id[best], id[best + 1]);
     }
 }
 
-struct link { /* a token of the text; id -1: merged into the one before */
-    int32_t id, before, after;
-};
-struct candidate {
-    int32_t rank, at, id;
-};
-struct heap { /* the smallest (rank, at) is c[0] */
-    struct candidate *c;
-    int n, cap;
-};
+/* ---- long parts: w->heap[0] is the candidate of the smallest (rank, at) ---- */
 
 static int comes_before(const struct candidate *a, const struct candidate *b)
 {
     return a->rank != b->rank ? a->rank < b->rank : a->at < b->at;
 }
 
-static void heap_push(struct heap *h, struct candidate c)
+static void heap_push(struct workspace *w, struct candidate c)
 {
-    mem_grow(&h->c, &h->cap, h->n + 1, sizeof *h->c);
-    int i = h->n++;
-    for (; i > 0 && comes_before(&c, &h->c[(i - 1) / 2]); i = (i - 1) / 2)
-        h->c[i] = h->c[(i - 1) / 2];
-    h->c[i] = c;
+    mem_grow(&w->heap, &w->heap_cap, w->heap_len + 1, sizeof *w->heap);
+    int i = w->heap_len++;
+    for (; i > 0 && comes_before(&c, &w->heap[(i - 1) / 2]); i = (i - 1) / 2)
+        w->heap[i] = w->heap[(i - 1) / 2];
+    w->heap[i] = c;
 }
 
-static struct candidate heap_pop(struct heap *h)
+static struct candidate heap_pop(struct workspace *w)
 {
-    struct candidate top = h->c[0], last = h->c[--h->n];
+    struct candidate *c = w->heap, top = c[0], last = c[--w->heap_len];
     int i = 0;
-    for (int child; (child = 2 * i + 1) < h->n; i = child) {
-        if (child + 1 < h->n && comes_before(&h->c[child + 1], &h->c[child]))
+    for (int child; (child = 2 * i + 1) < w->heap_len; i = child) {
+        if (child + 1 < w->heap_len && comes_before(&c[child + 1], &c[child]))
             child++;
-        if (!comes_before(&h->c[child], &last))
+        if (!comes_before(&c[child], &last))
             break;
-        h->c[i] = h->c[child];
+        c[i] = c[child];
     }
-    h->c[i] = last;
+    c[i] = last;
     return top;
 }
 
 /* Enter the pair that begins at token `at`, if it can merge. */
-static void consider(const struct tokenizer *t, struct heap *h, const struct link *link, int at)
+static void consider(const struct tokenizer *t, struct workspace *w, int at)
 {
-    if (at < 0 || link[at].after < 0)
+    if (at < 0 || w->link[at].after < 0)
         return;
-    const struct merge *m = merge_find(t, link[at].id, link[link[at].after].id);
+    const struct merge *m = merge_find(t, w->link[at].id, w->link[w->link[at].after].id);
     if (m)
-        heap_push(h, (struct candidate){m->rank, at, m->id});
+        heap_push(w, (struct candidate){m->rank, at, m->id});
 }
 
-/* A candidate is stale when its tokens have merged otherwise since. What counts is that the pair now there makes the
- * same token, whatever its rank: so the reference implementation (Hugging Face tokenizers) decides it. */
+/* A candidate is stale when its tokens have merged otherwise since: then what stands there makes another token. */
 static int is_stale(const struct tokenizer *t, const struct link *link, const struct candidate *c)
 {
     if (link[c->at].id < 0 || link[c->at].after < 0)
@@ -124,18 +143,17 @@ static int is_stale(const struct tokenizer *t, const struct link *link, const st
     return !m || m->id != c->id;
 }
 
-int bpe_merge(const struct tokenizer *t, int32_t *id, int n)
+static int merge_long(const struct tokenizer *t, struct workspace *w, int32_t *id, int n)
 {
-    if (n < 2 || !t->merges)
-        return n;
-    struct link *link = mem_alloc((size_t)n, sizeof *link);
-    struct heap heap = {0};
+    mem_grow(&w->link, &w->links, n, sizeof *w->link);
+    struct link *link = w->link;
+    w->heap_len = 0;
     for (int i = 0; i < n; i++)
         link[i] = (struct link){id[i], i - 1, i + 1 < n ? i + 1 : -1};
     for (int i = 0; i + 1 < n; i++)
-        consider(t, &heap, link, i);
-    while (heap.n) {
-        struct candidate c = heap_pop(&heap);
+        consider(t, w, i);
+    while (w->heap_len) {
+        struct candidate c = heap_pop(w);
         if (is_stale(t, link, &c))
             continue;
         struct link *here = &link[c.at], *gone = &link[here->after];
@@ -144,13 +162,27 @@ int bpe_merge(const struct tokenizer *t, int32_t *id, int n)
         gone->id = -1;
         if (here->after >= 0)
             link[here->after].before = c.at;
-        consider(t, &heap, link, here->before);
-        consider(t, &heap, link, c.at);
+        consider(t, w, here->before);
+        consider(t, w, c.at);
     }
     int out = 0;
     for (int i = 0; i >= 0; i = link[i].after)
         id[out++] = link[i].id;
-    mem_free(heap.c);
-    mem_free(link);
+    return out;
+}
+
+int bpe_merge(const struct tokenizer *t, struct workspace *w, int32_t *id, int n)
+{
+    if (!t->merges)
+        return n;
+    int out = 0;
+    for (int i = 0, end; i < n; i = end) {
+        end = t->joint ? i + 1 : n;
+        while (end < n && may_join(t, id[end - 1], id[end]))
+            end++;
+        int made = end - i < 2 ? end - i : end - i <= SHORT ? merge_short(t, id + i, end - i) : merge_long(t, w, id + i, end - i);
+        memmove(id + out, id + i, (size_t)made * sizeof *id);
+        out += made;
+    }
     return out;
 }

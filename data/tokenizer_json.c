@@ -8,6 +8,7 @@
 #include "../model/base/rng.h"
 #include "tokenizer_inner.h"
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* Every member of o is one of "a|b|c". */
@@ -87,11 +88,8 @@ static void make_room(struct tokenizer *t, int n, int pieces)
     t->piece = mem_alloc((size_t)n, sizeof *t->piece);
     t->shown = mem_alloc((size_t)n, sizeof *t->shown);
     t->flag = mem_alloc((size_t)n, sizeof *t->flag);
-    t->added_next = mem_alloc((size_t)n, sizeof *t->added_next);
-    for (int i = 0; i < n; i++) {
+    for (int i = 0; i < n; i++)
         t->piece[i] = t->shown[i] = (struct span){-1, 0};
-        t->added_next[i] = -1;
-    }
     for (t->slots = 16; t->slots < 2 * pieces;)
         t->slots *= 2;
     t->slot = mem_alloc((size_t)t->slots, sizeof *t->slot);
@@ -104,6 +102,8 @@ static int set_piece(struct tokenizer *t, int id, const char *s, int len, struct
     if (p.start >= 0)
         return fail(e, "id %d is given to \"%.*s\" and to \"%.*s\"", id, p.len < 60 ? p.len : 60, t->pool.s + p.start,
                     len < 60 ? len : 60, s);
+    if (len > MAX_PIECE)
+        return fail(e, "the token of id %d has %d bytes, at most %d are supported", id, len, MAX_PIECE);
     t->piece[id] = pool_add(t, s, len);
     slot_add(t, id);
     return 0;
@@ -162,17 +162,6 @@ static int read_vocab(struct tokenizer *t, json_t *model, const json_t *added, s
     return 0;
 }
 
-/* Added tokens stand in the text as they are written; longest first among those of one first byte. */
-static void link_added(struct tokenizer *t, int id)
-{
-    struct span p = t->piece[id];
-    int32_t *at = &t->added_first[(unsigned char)t->pool.s[p.start]];
-    while (*at >= 0 && t->piece[*at].len >= p.len)
-        at = &t->added_next[*at];
-    t->added_next[id] = *at;
-    *at = id;
-}
-
 static int read_added(struct tokenizer *t, const json_t *one, struct error *e)
 {
     int len, special;
@@ -182,6 +171,8 @@ static int read_added(struct tokenizer *t, const json_t *one, struct error *e)
         return -1;
     if (len == 0)
         return fail(e, "the added token of id %ld is an empty text", id);
+    if (len > MAX_ADDED_LEN)
+        return fail(e, "the added token of id %ld has %d bytes, at most %d are supported", id, len, MAX_ADDED_LEN);
     if (only_members(one, "id|content|single_word|lstrip|rstrip|normalized|special", "added_tokens", e) ||
         must_be_false(one, "single_word", e) || must_be_false(one, "lstrip", e) || must_be_false(one, "rstrip", e) ||
         must_be_false(one, "normalized", e) || json_get_bool(one, "special", 0, &special, e))
@@ -194,7 +185,43 @@ static int read_added(struct tokenizer *t, const json_t *one, struct error *e)
     if (known < 0 && set_piece(t, (int)id, content, len, e))
         return -1;
     t->flag[id] |= (unsigned char)(TOKEN_ADDED | (special ? TOKEN_SPECIAL : 0));
-    link_added(t, (int)id);
+    t->added[t->addeds++] = (int32_t)id;
+    return 0;
+}
+
+struct added_text {
+    const char *s;
+    int len;
+    int32_t id;
+};
+
+static int by_bytes(const void *pa, const void *pb)
+{
+    const struct added_text *a = pa, *b = pb;
+    int order = memcmp(a->s, b->s, (size_t)(a->len < b->len ? a->len : b->len));
+    return order ? order : a->len - b->len;
+}
+
+/* The ordered list in which tokenizer_encode looks for what the text spells. */
+static int read_addeds(struct tokenizer *t, const json_t *list, struct error *e)
+{
+    size_t n = json_array_size(list);
+    t->added = mem_alloc(n, sizeof *t->added);
+    for (size_t i = 0; i < n; i++)
+        if (read_added(t, json_array_get(list, i), e))
+            return -1;
+    struct added_text *all = mem_alloc(n, sizeof *all);
+    for (size_t i = 0; i < n; i++) {
+        struct span p = t->piece[t->added[i]];
+        all[i] = (struct added_text){t->pool.s + p.start, p.len, t->added[i]};
+        t->added_from[(unsigned char)*all[i].s + 1]++;
+    }
+    qsort(all, n, sizeof *all, by_bytes);
+    for (size_t i = 0; i < n; i++)
+        t->added[i] = all[i].id;
+    for (int c = 0; c < 256; c++)
+        t->added_from[c + 1] += t->added_from[c];
+    mem_free(all);
     return 0;
 }
 
@@ -250,6 +277,8 @@ static int read_merges(struct tokenizer *t, const json_t *list, struct error *e)
 {
     if (!json_is_array(list))
         return fail(e, "\"merges\" is missing or not a list");
+    if (json_array_size(list) > MAX_MERGES)
+        return fail(e, "%zu merges are not supported, at most %d", json_array_size(list), MAX_MERGES);
     t->merges = (int)json_array_size(list);
     for (t->merge_slots = 16; t->merge_slots < 2 * t->merges;)
         t->merge_slots *= 2;
@@ -341,9 +370,8 @@ static int read_model(struct tokenizer *t, json_t *model, const json_t *added, s
     if (read_vocab(t, model, added, e) || check_unknown(t, model, e) ||
         read_merges(t, json_object_get(model, "merges"), e))
         return -1;
-    for (size_t i = 0; i < json_array_size(added); i++)
-        if (read_added(t, json_array_get(added, i), e))
-            return -1;
+    if (read_addeds(t, added, e))
+        return -1;
     return fallback ? find_bytes(t, e) : check_characters(t, e);
 }
 
@@ -506,7 +534,10 @@ static int decode_pieces(struct tokenizer *t, struct error *e)
             text_clear(&shown);
             text_add(&shown, (char[]){(char)byte}, 1);
         }
-        t->shown[id] = pool_add(t, shown.s, shown.len);
+        if (status == 0 && (shown.len > MAX_PIECE || t->pool.len > MAX_POOL))
+            status = fail(e, "what the decoder makes of the tokens is too long (id %d: %d bytes)", id, shown.len);
+        else if (status == 0)
+            t->shown[id] = pool_add(t, shown.s, shown.len);
     }
     text_free(&shown);
     return status;
@@ -547,7 +578,6 @@ int tokenizer_parse(struct tokenizer *t, char *json, size_t len, struct error *e
     t->json_len = len;
     t->bos = t->eos = t->strip = -1;
     memset(t->byte_id, 0xff, sizeof t->byte_id);
-    memset(t->added_first, 0xff, sizeof t->added_first);
     json_t *root = json_parse(json, len, e);
     if (!root)
         return -1;
