@@ -95,15 +95,17 @@ $(B)/font.o: $(FONT_PATH) $(B)/flags
 		'$(FONT_PATH)' '.section .note.GNU-stack,"",%progbits' >$(@:.o=.s)
 	$(Q)$(CC) -c $(@:.o=.s) -o $@
 
-# Built-in recipes: each text as one string constant. A '?' is escaped because C11 still knows trigraphs.
+# Built-in recipes: each text as one string constant, and NAME.expect.json beside it as another. A '?' is escaped because
+# C11 still knows trigraphs.
 RECIPES := $(shell printf '%s\n' $(wildcard rewards/recipes/*.ini) | LC_ALL=C sort)
 .build/recipes.c: FORCE
 	@mkdir -p $(@D); new=$@.$$$$; \
+	quote() { sed 's/\\/\\\\/g; s/"/\\"/g; s/?/\\?/g; s/\t/\\t/g; s/^/"/; s/$$/\\n"/' $$1; }; \
 	{ echo '#include "../rewards/recipe.h"'; echo 'const struct recipe_file recipe_files[] = {'; \
 	for f in $(RECIPES); do \
-		printf '{"%s",\n' "$$(basename $$f .ini)"; \
-		sed 's/\\/\\\\/g; s/"/\\"/g; s/?/\\?/g; s/\t/\\t/g; s/^/"/; s/$$/\\n"/' $$f; echo '"" },'; \
-	done; echo '{0, 0}};'; } >$$new; \
+		printf '{"%s",\n' "$$(basename $$f .ini)"; quote $$f; echo '"",'; \
+		if [ -e $${f%.ini}.expect.json ]; then quote $${f%.ini}.expect.json; else echo 0; fi; echo '},'; \
+	done; echo '{0, 0, 0}};'; } >$$new; \
 	if cmp -s $$new $@; then rm $$new; else mv $$new $@; fi
 
 # ---- tests: every test/test_NAME.c becomes $(B)/test/test_NAME

@@ -111,6 +111,7 @@ extern const struct section_row recipe_sections[]; /* model, rollout, optim, eva
 
 struct recipe_file {
     const char *name, *text;
+    const char *expect; /* text of NAME.expect.json, or NULL: what runs of the recipe give (dev/verbs/expect.h) */
 };
 extern const struct recipe_file recipe_files[]; /* built in, NULL-terminated, in alphabetical order */
 
