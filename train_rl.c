@@ -10,6 +10,7 @@
  */
 #include "dev/verbs/report.h"  /* defines: report_curves */
 #include "dev/verbs/closing.h" /* defines: report_opening, report_closing */
+#include "dev/verbs/resume.h"  /* defines: resume_save, resume_load */
 #include "dev/verbs/runlog.h"  /* defines: runlog_line, runlog_samples, struct timing */
 #include "dev/verbs/trainer.h" /* defines: struct trainer, trainer_open, evaluate, rundir_* */
 #include "dev/verbs/verbs.h"   /* defines: the other verbs, their table */
@@ -20,13 +21,13 @@
 #include <stdio.h>
 #include <string.h>
 
-/* The one thing a signal handler may touch: Ctrl-C finishes the step. */
+/* The one thing a signal handler may touch: Ctrl-C finishes the step and saves, a second one ends at once. */
 static volatile sig_atomic_t interrupted;
 
 static void on_interrupt(int signal_number)
 {
-    (void)signal_number;
     interrupted = 1;
+    signal(signal_number, SIG_DFL);
 }
 
 /* ---- stages ---- */
@@ -148,6 +149,7 @@ static void add_sample(struct trainer *t, const struct response *r, double tempe
     tokenizer_decode(t->s.tokenizer, r->ids, r->len, 0, &t->text, t->token_end);
     for (int k = 0; k < r->len; k++)
         t->token_end[k] -= t->token_end[0] < 0 ? 0 : t->text_at[i];
+    memcpy(b->text_end + at, t->token_end, (size_t)r->len * sizeof *b->text_end);
     b->text_len[i] = t->text.len - t->text_at[i];
     text_add(&t->text, "", 1); /* a terminator of its own */
     t->s.task.row->check(&t->s.task, it, t->text.s + t->text_at[i], b->text_len[i], &strict, &lenient);
@@ -487,28 +489,38 @@ static int update(struct trainer *t, const struct phase *ph, double lr, struct e
 
 /* ---- evaluate, save ---- */
 
-static int evaluate_now(struct trainer *t, const struct phase *ph, int k, struct evaluation *v, struct shown *shown,
-                        struct error *e)
+static int evaluate_now(struct trainer *t, int k, struct evaluation *v, struct shown *shown, struct error *e)
 {
     const struct eval_config *c = &t->s.recipe.eval;
-    if (evaluate(&t->s, &t->s.policy, &t->sampler, c->prompts, k, c->temperature, session_max_new(&t->s.recipe), v,
-                 shown, e))
-        return -1;
-    return rundir_append(&t->dir, "eval.jsonl", evaluation_json(v, t->step, ph->name), e);
+    return evaluate(&t->s, &t->s.policy, &t->sampler, c->prompts, k, c->temperature, session_max_new(&t->s.recipe), v,
+                    shown, e);
 }
 
-static int milestone(struct trainer *t, const struct phase *ph, const char *name, double seconds, struct shown *shown,
+/* On the way: greedy answers only. */
+static int evaluate_step(struct trainer *t, const struct phase *ph, struct error *e)
+{
+    struct evaluation v;
+    if (evaluate_now(t, 0, &v, NULL, e))
+        return -1;
+    return rundir_append(&t->dir, RUN_EVAL, evaluation_json(&v, t->step, ph->name, NULL), e);
+}
+
+static int milestone(struct trainer *t, const struct phase *ph, const char *name, double seconds, int keep_answers,
                      struct error *e)
 {
     struct milestone *m = &t->milestone[t->milestones++];
     snprintf(m->name, sizeof m->name, "%s", name);
     m->train_seconds = seconds;
-    return evaluate_now(t, ph, t->s.recipe.eval.samples, &m->v, shown, e);
+    if (evaluate_now(t, t->s.recipe.eval.samples, &m->v, keep_answers ? &m->shown : NULL, e))
+        return -1;
+    return rundir_append(&t->dir, RUN_EVAL, evaluation_json(&m->v, t->step, ph->name, m), e);
 }
 
+/* The checkpoint is written beside the old one and takes its place in one rename. */
 static int save(struct trainer *t, struct error *e)
 {
     char directory[700], temporary[700], recipe[800];
+    double start = clock_now();
     rundir_path(&t->dir, "checkpoint", directory);
     rundir_path(&t->dir, "checkpoint.new", temporary);
     if (file_remove_directory(temporary, e) || file_make_directory(temporary, e))
@@ -516,28 +528,39 @@ static int save(struct trainer *t, struct error *e)
     if (checkpoint_save(&t->s.policy, temporary, &t->s.special, e) || tokenizer_save(t->s.tokenizer, temporary, e))
         return -1;
     snprintf(recipe, sizeof recipe, "%s/recipe.ini", temporary);
-    if (file_write(recipe, t->s.recipe.text, strlen(t->s.recipe.text), e))
+    if (file_write(recipe, t->s.recipe.text, strlen(t->s.recipe.text), e) || resume_save(t, temporary, e) ||
+        file_swap_directory(temporary, directory, e))
         return -1;
-    return file_swap_directory(temporary, directory, e);
+    t->saved_at = clock_now();
+    t->save_cost = t->saved_at - start;
+    return 0;
+}
+
+/* Every run.save_every steps, but where steps are quick not more than a twentieth of the time goes into saving. When a
+ * run is saved makes no difference to its numbers. */
+static int save_is_due(const struct trainer *t)
+{
+    int every = t->s.recipe.run.save_every;
+    return every > 0 && t->step % every == 0 && clock_now() - t->saved_at >= 19 * t->save_cost;
 }
 
 /* ---- a phase ---- */
 
-static void show_progress(struct trainer *t, const struct phase *ph, long done, double began, int last)
+static void show_progress(struct trainer *t, const struct phase *ph)
 {
     const struct batch *b = &t->batch;
     char left[32];
-    double used = clock_now() - began;
-    clock_text(left, done ? used / (double)done * (double)(ph->steps - done) : 0);
+    long done = t->phase_step;
+    double per_step = t->phase_seconds / (double)done, speed = b->tokens / fmax(per_step, 1e-9);
+    clock_text(left, per_step * (double)(ph->steps - done));
     if (ph->source == SOURCE_GOLD)
-        rundir_progress(&t->dir, last, "%-8s %4ld/%d  loss %.3f  %.0f tokens/s  left %s", ph->name, done, ph->steps,
-                        metric_value(&t->metrics, "loss", 0), (double)b->tokens * (double)done / fmax(used, 1e-9),
-                        left);
+        rundir_progress(&t->dir, done == ph->steps, "%-8s %4ld/%d  loss %.3f  %.0f tokens/s  left %s", ph->name, done,
+                        ph->steps, metric_value(&t->metrics, "loss", 0), speed, left);
     else
-        rundir_progress(&t->dir, last,
+        rundir_progress(&t->dir, done == ph->steps,
                         "%-8s %4ld/%d  sampled accuracy %.3f  reward %.3f  length %.1f  %.0f tokens/s  left %s",
                         ph->name, done, ph->steps, batch_accuracy(b), stat_mean(b->reward, NULL, b->samples),
-                        batch_length(b), (double)b->tokens * (double)done / fmax(used, 1e-9), left);
+                        batch_length(b), speed, left);
 }
 
 /* Channels of the stages become arrays of the batch. The policy's two are always there: losses and logs need them. */
@@ -552,9 +575,9 @@ static void bind_channels(struct trainer *t, struct phase *ph)
 }
 
 /* One step of a phase: collect, credit, advantage, update, log. */
-static int train_step(struct trainer *t, const struct phase *ph, long i, struct error *e)
+static int train_step(struct trainer *t, const struct phase *ph, struct error *e)
 {
-    double start = clock_now(), lr = learning_rate(ph, i);
+    double start = clock_now(), lr = learning_rate(ph, t->phase_step);
     struct timing time;
     batch_clear(&t->batch);
     text_clear(&t->text);
@@ -566,9 +589,14 @@ static int train_step(struct trainer *t, const struct phase *ph, long i, struct 
         return -1;
     time.step = clock_now() - start;
     time.update = time.step - time.collect;
-    if (rundir_append(&t->dir, "log.jsonl", runlog_line(t, ph, lr, &time), e))
+    t->phase_seconds += time.step;
+    if (rundir_append(&t->dir, RUN_LOG, runlog_line(t, ph, lr, &time), e))
         return -1;
-    return ph->source == SOURCE_ROLLOUT && i % 10 == 0 ? runlog_samples(t, ph, e) : 0;
+    if (ph->source == SOURCE_ROLLOUT && t->phase_step % 10 == 0 && runlog_samples(t, ph, e))
+        return -1;
+    t->step++;
+    t->phase_step++;
+    return 0;
 }
 
 /* Models that begin as copies of the policy are copied when reinforcement learning begins: after any warm-up. */
@@ -581,64 +609,128 @@ static void begin_rollouts(struct trainer *t)
         }
 }
 
+/* What stands before the first step of a phase. */
+static int begin_phase(struct trainer *t, struct phase *ph, struct error *e)
+{
+    if (ph->reset_optimiser)
+        model_reset_optimiser(&t->s.policy);
+    if (ph->source != SOURCE_ROLLOUT)
+        return 0;
+    if (t->milestones == 0 && milestone(t, ph, "before", t->done_seconds, 1, e))
+        return -1;
+    begin_rollouts(t);
+    return 0;
+}
+
+/* The steps of a phase that are left. Returns 1 when the phase is done, 0 when it was interrupted, -1 and *e on
+ * failure.
+ */
 static int train_phase(struct trainer *t, struct phase *ph, struct error *e)
 {
     const struct recipe *r = &t->s.recipe;
-    int rollout_phase = ph->source == SOURCE_ROLLOUT;
-    double evaluating = 0, began;
     bind_channels(t, ph);
-    if (ph->reset_optimiser)
-        model_reset_optimiser(&t->s.policy);
-    if (rollout_phase && t->milestones == 0 && milestone(t, ph, "before", clock_now() - t->started, &t->before, e))
+    if (t->phase_step == 0 && begin_phase(t, ph, e))
         return -1;
-    if (rollout_phase)
-        begin_rollouts(t);
-    began = clock_now();
-    for (long i = 0; i < ph->steps && !interrupted; i++) {
-        if (train_step(t, ph, i, e))
+    while (t->phase_step < ph->steps && !interrupted && !(ph->seconds > 0 && t->phase_seconds > ph->seconds)) {
+        if (train_step(t, ph, e))
             return -1;
-        t->step++;
-        show_progress(t, ph, i + 1, began + evaluating, i + 1 == ph->steps);
-        double start = clock_now();
-        struct evaluation v;
-        if (rollout_phase && r->eval.every > 0 && (i + 1) % r->eval.every == 0 && i + 1 < ph->steps &&
-            evaluate_now(t, ph, 0, &v, NULL, e))
+        show_progress(t, ph);
+        if (ph->source == SOURCE_ROLLOUT && r->eval.every > 0 && t->phase_step % r->eval.every == 0 &&
+            t->phase_step < ph->steps && evaluate_step(t, ph, e))
             return -1;
-        if (!ph->branch[0] && r->run.save_every > 0 && t->step % r->run.save_every == 0 && rollout_phase && save(t, e))
+        if (!ph->branch[0] && save_is_due(t) && save(t, e))
             return -1;
-        evaluating += clock_now() - start;
-        if (ph->seconds > 0 && clock_now() - began - evaluating > ph->seconds)
-            break;
     }
-    if (!rollout_phase && !ph->branch[0] && ph != &r->phase[r->phases - 1])
-        return 0; /* the next phase evaluates first */
-    struct shown *shown = rollout_phase && !ph->branch[0] ? &t->after : NULL;
-    return milestone(t, ph, ph->name, clock_now() - began - evaluating, shown, e);
+    if (interrupted)
+        return 0;
+    int evaluated = ph->source == SOURCE_ROLLOUT || ph->branch[0] || t->phase == r->phases - 1;
+    if (evaluated && /* otherwise the next phase does it first */
+        milestone(t, ph, ph->name, t->phase_seconds, ph->source == SOURCE_ROLLOUT && !ph->branch[0], e))
+        return -1;
+    return 1;
+}
+
+static void next_phase(struct trainer *t)
+{
+    t->phase++;
+    t->phase_step = 0;
+    t->done_seconds += t->phase_seconds;
+    t->phase_seconds = 0;
 }
 
 /* A branch starts from the end of an earlier phase and leaves no trace but what it wrote: the control of an experiment.
  * The main line goes on with the step and the prompt that were next, so that its numbers are those of a run without the
- * branch. Whole phases of the main line are saved; after a failure the last checkpoint stays, since weights that gave a
- * bad number are no better than it. */
-static int run_phase(struct trainer *t, int p, struct error *e)
+ * branch. An interrupted branch is left as if it had not begun, its lines aside, which a resumed run cuts. */
+static int run_branch(struct trainer *t, int from, struct error *e)
 {
-    struct phase *ph = &t->s.recipe.phase[p];
-    int from = trainer_branch(&t->s.recipe, p);
+    int p = t->phase;
     long step = t->step;
     uint64_t cursor = t->cursor;
-    if (from >= 0) {
-        model_snapshot(&t->aside, &t->s.policy);
-        model_snapshot(&t->s.policy, &t->snapshot[from]);
-    }
-    int status = train_phase(t, ph, e);
-    if (t->snapshot[p].tensor && !status)
+    model_snapshot(&t->aside, &t->s.policy);
+    model_snapshot(&t->s.policy, &t->snapshot[from]);
+    int done = train_phase(t, &t->s.recipe.phase[p], e);
+    if (t->snapshot[p].tensor && done > 0)
         model_snapshot(&t->snapshot[p], &t->s.policy);
-    if (from < 0)
-        return status || save(t, e) ? -1 : 0;
     model_snapshot(&t->s.policy, &t->aside);
     t->step = step;
     t->cursor = cursor;
+    if (done <= 0)
+        return done;
+    next_phase(t);
+    return save(t, e);
+}
+
+/* After a failure the last checkpoint stays, since weights that gave a bad number are no better than it. */
+static int run_phase(struct trainer *t, struct error *e)
+{
+    int p = t->phase, from = trainer_branch(&t->s.recipe, p);
+    if (from >= 0)
+        return run_branch(t, from, e);
+    int done = train_phase(t, &t->s.recipe.phase[p], e);
+    if (done < 0)
+        return -1;
+    if (done) {
+        if (t->snapshot[p].tensor)
+            model_snapshot(&t->snapshot[p], &t->s.policy);
+        next_phase(t);
+    }
+    return save(t, e);
+}
+
+/* ---- a run ---- */
+
+/* A new run directory, or that of a run to go on with. */
+static int open_run(struct trainer *t, struct error *e)
+{
+    const struct recipe *r = &t->s.recipe;
+    if (r->run.resume[0] && r->run.out[0])
+        return fail(e, "run.out and run.resume exclude each other: a resumed run goes on in its own directory");
+    if (!r->run.resume[0])
+        return rundir_create(&t->dir, r->name, r->run.out, r->text, e);
+    return rundir_reopen(&t->dir, r->run.resume, e) || resume_load(t, e) ? -1 : 0;
+}
+
+static int run_phases(struct trainer *t, struct error *e)
+{
+    struct error other;
+    int status = 0;
+    while (t->phase < t->s.recipe.phases && !status && !interrupted)
+        status = run_phase(t, e);
+    if (t->step > 0 && report_curves(t->dir.path, &other) && !status) /* also after a failure: they show how it came */
+        status = fail(e, "%s", other.text);
     return status;
+}
+
+/* The recipe's words: the recipe itself, then key=value. A resumed run needs no name, its directory has the recipe. */
+static int open_recipe(struct trainer *t, int argc, const char *const *argv, struct error *e)
+{
+    char recipe[600];
+    int named = argc > 0 && !strchr(argv[0], '=');
+    snprintf(recipe, sizeof recipe, "%s", named ? argv[0] : "chain");
+    for (int i = named; i < argc && !named; i++)
+        if (strncmp(argv[i], "run.resume=", 11) == 0)
+            snprintf(recipe, sizeof recipe, "%s/recipe.ini", argv[i] + 11);
+    return trainer_open(t, recipe, argv + named, argc - named, e);
 }
 
 int verb_rl(int argc, const char *const *argv)
@@ -646,27 +738,26 @@ int verb_rl(int argc, const char *const *argv)
     static struct trainer trainer; /* large; one run a process */
     struct trainer *t = &trainer;
     struct error e;
-    int named = argc > 0 && !strchr(argv[0], '=');
-    if (trainer_open(t, named ? argv[0] : "chain", argv + named, argc - named, &e)) {
+    if (open_recipe(t, argc, argv, &e)) {
         fprintf(stderr, "train_rl: %s\n", e.text);
-        return 2;
+        return EXIT_USAGE;
     }
-    const struct recipe *r = &t->s.recipe;
-    signal(SIGINT, on_interrupt);
-    int status = rundir_create(&t->dir, r->name, r->run.out, r->text, &e);
-    if (!status)
+    int status = open_run(t, &e);
+    if (!status) {
+        signal(SIGINT, on_interrupt);
+        signal(SIGTERM, on_interrupt);
         report_opening(t);
-    for (int p = 0; p < r->phases && !status && !interrupted; p++)
-        status = run_phase(t, p, &e);
-    struct error other;
-    if (t->step > 0 && report_curves(t->dir.path, &other) && !status) /* also after a failure: they show how it came */
-        status = fail(&e, "%s", other.text);
-    if (!status)
-        report_closing(t);
-    else
+        status = run_phases(t, &e);
+    }
+    if (status)
         fprintf(stderr, "train_rl: %s\n", e.text);
+    else if (t->phase < t->s.recipe.phases)
+        report_interrupted(t);
+    else
+        report_closing(t);
+    int cut_short = t->phase < t->s.recipe.phases;
     trainer_close(t);
-    return status ? 1 : 0;
+    return status ? EXIT_FAILED : cut_short ? EXIT_INTERRUPTED : EXIT_DONE;
 }
 
 int main(int argc, char **argv)

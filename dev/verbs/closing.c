@@ -80,12 +80,15 @@ static void print_text(const struct text *x)
 static void print_samples(const struct trainer *t)
 {
     static const char *const verdict[] = {"unparsable", "wrong", "right"};
-    const struct shown *both[] = {&t->before, &t->after};
-    for (int i = 0; i < SHOWN; i++) {
-        if (!t->before.prompt[i].len || !t->after.prompt[i].len)
+    const struct shown *both[2] = {NULL, NULL}; /* first and last that kept any */
+    for (int i = 0; i < t->milestones; i++)
+        if (t->milestone[i].shown.prompt[0].len)
+            both[both[0] != NULL] = &t->milestone[i].shown;
+    for (int i = 0; i < SHOWN && both[1]; i++) {
+        if (!both[0]->prompt[i].len || !both[1]->prompt[i].len)
             continue;
         fprintf(stderr, "\n  prompt  ");
-        print_text(&t->before.prompt[i]);
+        print_text(&both[0]->prompt[i]);
         for (int k = 0; k < 2; k++) {
             fprintf(stderr, "\n  %s  ", k ? "after " : "before");
             print_text(&both[k]->response[i]);
@@ -114,8 +117,16 @@ void report_closing(const struct trainer *t)
         fprintf(stderr, "\nNothing is being learned: %s.\n", why);
     fprintf(stderr, "\nFigure: %s/curves.%s; weights: %s/checkpoint; %s in all.\n", t->dir.path,
             figure_has_png ? "png" : "svg", t->dir.path, clock_text(time, clock_now() - t->started));
+    fprintf(
+        stderr,
+        "Next: ./train_rl sample model.path=%s/checkpoint prompt=..., ./train_rl %s/recipe.ini seed=2, ./train_rl list "
+        "stages, or edit %s/recipe.ini and run it.\n",
+        t->dir.path, t->dir.path, t->dir.path);
+}
+
+void report_interrupted(const struct trainer *t)
+{
     fprintf(stderr,
-            "Next: ./train_rl sample model.path=%s/checkpoint prompt=..., ./train_rl %s seed=2, ./train_rl list "
-            "stages, or edit %s/recipe.ini and run it.\n",
-            t->dir.path, t->s.recipe.name, t->dir.path);
+            "\nInterrupted in phase %s after step %ld of the run; saved. Go on with: ./train_rl rl run.resume=%s\n",
+            t->s.recipe.phase[t->phase].name, t->step, t->dir.path);
 }

@@ -7,6 +7,7 @@ void report_opening(const struct trainer *t);
 /* Table before/after, samples before/after, where the figures are, what to try next; one sentence when nothing was
  * learned. */
 void report_closing(const struct trainer *t);
+void report_interrupted(const struct trainer *t); /* how to go on */
 /* Why nothing is being learned, judged by the last batch; NULL: nothing wrong is seen. */
 const char *report_diagnosis(const struct trainer *t);
 

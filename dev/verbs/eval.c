@@ -35,7 +35,7 @@ static void print_table(const struct session *s, const struct evaluation *v)
 
 static void print_json(const struct session *s, const struct evaluation *v)
 {
-    json_t *o = evaluation_json(v, s->policy.steps, "eval");
+    json_t *o = evaluation_json(v, s->policy.steps, "eval", NULL);
     json_object_set_new(o, "recipe", json_string(s->recipe.name));
     json_object_set_new(o, "task", json_string(s->task.row->name));
     json_t *model = json_string(s->recipe.model.path);

@@ -185,7 +185,23 @@ int evaluate(struct session *s, const struct model *m, struct sampler *sampler, 
     return 0;
 }
 
-json_t *evaluation_json(const struct evaluation *v, long step, const char *phase)
+/* ---- lines of eval.jsonl ---- */
+
+static void set_shown(json_t *o, const struct shown *shown)
+{
+    json_t *list = json_array();
+    for (int i = 0; i < SHOWN && shown->prompt[i].s; i++) {
+        const struct text *prompt = &shown->prompt[i], *response = &shown->response[i];
+        json_t *one = json_object(), *text = json_stringn(response->s ? response->s : "", (size_t)response->len);
+        json_object_set_new(one, "prompt", json_stringn(prompt->s, (size_t)prompt->len));
+        json_object_set_new(one, "response", text ? text : json_null()); /* null: not valid UTF-8 */
+        json_object_set_new(one, "verdict", json_integer(shown->verdict[i]));
+        json_array_append_new(list, one);
+    }
+    json_object_set_new(o, "shown", list);
+}
+
+json_t *evaluation_json(const struct evaluation *v, long step, const char *phase, const struct milestone *milestone)
 {
     json_t *o = json_object();
     char pass[32], pass_se[32];
@@ -193,6 +209,8 @@ json_t *evaluation_json(const struct evaluation *v, long step, const char *phase
     snprintf(pass_se, sizeof pass_se, "pass@%d_se", v->k);
     json_object_set_new(o, "step", json_integer(step));
     json_object_set_new(o, "phase", json_string(phase));
+    if (milestone)
+        json_object_set_new(o, "milestone", json_string(milestone->name));
     json_object_set_new(o, "split", json_string("test"));
     json_object_set_new(o, "prompts", json_integer(v->prompts));
     json_object_set_new(o, "samples", json_integer(v->samples));
@@ -209,8 +227,58 @@ json_t *evaluation_json(const struct evaluation *v, long step, const char *phase
         json_object_set_new(o, pass, json_real(v->pass_k));
         json_object_set_new(o, pass_se, json_real(v->pass_k_se));
     }
+    if (milestone)
+        set_shown(o, &milestone->shown);
     json_object_set_new(o, "t_seconds", json_real(v->seconds));
+    if (milestone)
+        json_object_set_new(o, "t_train_seconds", json_real(milestone->train_seconds));
     return o;
+}
+
+static void read_shown(const json_t *list, struct shown *shown)
+{
+    for (size_t i = 0; i < SHOWN && i < json_array_size(list); i++) {
+        const json_t *one = json_array_get(list, i);
+        const char *prompt = json_get_string(one, "prompt", ""), *response = json_get_string(one, "response", "");
+        text_add(&shown->prompt[i], prompt, (int)strlen(prompt));
+        text_add(&shown->response[i], response, (int)strlen(response));
+        shown->verdict[i] = (enum verdict)json_integer_value(json_object_get(one, "verdict"));
+    }
+}
+
+int milestone_read(const json_t *line, struct milestone *m)
+{
+    const struct {
+        const char *key;
+        size_t at;
+    } number[] = {{"accuracy", offsetof(struct evaluation, accuracy)},
+                  {"accuracy_se", offsetof(struct evaluation, accuracy_se)},
+                  {"lenient", offsetof(struct evaluation, lenient)},
+                  {"unparsed", offsetof(struct evaluation, unparsed)},
+                  {"truncated", offsetof(struct evaluation, truncated)},
+                  {"length", offsetof(struct evaluation, length)},
+                  {"sampled", offsetof(struct evaluation, sampled)},
+                  {"sampled_se", offsetof(struct evaluation, sampled_se)},
+                  {"sampled_length", offsetof(struct evaluation, sampled_length)},
+                  {"t_seconds", offsetof(struct evaluation, seconds)}};
+    const char *name = json_get_string(line, "milestone", NULL);
+    char pass[32];
+    if (!name)
+        return 0;
+    *m = (struct milestone){0};
+    snprintf(m->name, sizeof m->name, "%s", name);
+    for (unsigned i = 0; i < sizeof number / sizeof *number; i++) {
+        const json_t *x = json_object_get(line, number[i].key);
+        *(double *)((char *)&m->v + number[i].at) = x ? json_number_value(x) : NAN;
+    }
+    m->v.prompts = (int)json_integer_value(json_object_get(line, "prompts"));
+    m->v.samples = (int)json_integer_value(json_object_get(line, "samples"));
+    m->v.k = m->v.samples < PASS_K ? m->v.samples : PASS_K;
+    snprintf(pass, sizeof pass, "pass@%d", m->v.k);
+    m->v.pass_k = json_number_value(json_object_get(line, pass));
+    m->train_seconds = json_number_value(json_object_get(line, "t_train_seconds"));
+    read_shown(json_object_get(line, "shown"), &m->shown);
+    return 1;
 }
 
 void shown_free(struct shown *s)

@@ -25,7 +25,18 @@ int evaluate(struct session *s, const struct model *m, struct sampler *sampler, 
 /* pass@k of c right ones among n, unbiased: 1 - C(n-c, k) / C(n, k) (Chen et al. 2021, Evaluating Large Language Models
  * Trained on Code, eq. 1). */
 double pass_at_k(int n, int c, int k);
-json_t *evaluation_json(const struct evaluation *v, long step, const char *phase);
 void shown_free(struct shown *s);
+
+/* An evaluation that the closing table shows: before reinforcement learning, and at the end of each phase. */
+struct milestone {
+    char name[40];
+    struct evaluation v;
+    double train_seconds; /* of the phase before it */
+    struct shown shown;   /* empty in a branch */
+};
+/* A line of eval.jsonl. milestone: NULL, or what the line also keeps of one. */
+json_t *evaluation_json(const struct evaluation *v, long step, const char *phase, const struct milestone *milestone);
+/* The milestone in a line that evaluation_json wrote; 0: the line has none. */
+int milestone_read(const json_t *line, struct milestone *m);
 
 #endif

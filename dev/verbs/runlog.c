@@ -102,7 +102,7 @@ json_t *runlog_line(const struct trainer *t, const struct phase *ph, double lr, 
 }
 
 /* A few rollouts with what they earned. */
-int runlog_samples(const struct trainer *t, const struct phase *ph, struct error *e)
+int runlog_samples(struct trainer *t, const struct phase *ph, struct error *e)
 {
     const struct batch *b = &t->batch;
     int n = t->s.recipe.run.log_samples < b->samples ? t->s.recipe.run.log_samples : b->samples;
@@ -125,7 +125,7 @@ int runlog_samples(const struct trainer *t, const struct phase *ph, struct error
         set_number(o, "advantage", b->tokens ? b->advantage[b->sample_first[i]] : 0);
         json_object_set_new(o, "verdict", json_integer(b->strict[i]));
         json_object_set_new(o, "truncated", json_boolean(b->truncated[i]));
-        if (rundir_append(&t->dir, "samples.jsonl", o, e))
+        if (rundir_append(&t->dir, RUN_SAMPLES, o, e))
             return -1;
     }
     return 0;

@@ -166,6 +166,7 @@ static int plan_memory(struct trainer *t, const struct plan *p, struct error *e)
 int trainer_open(struct trainer *t, const char *recipe, const char *const *overrides, int count, struct error *e)
 {
     memset(t, 0, sizeof *t);
+    t->dir.lock = -1;
     t->started = clock_now();
     if (session_open(&t->s, recipe, overrides, count, 1, e))
         return -1;
@@ -205,8 +206,9 @@ void trainer_close(struct trainer *t)
         mem_free(all[i]);
     free_micro(&t->micro);
     text_free(&t->text);
-    shown_free(&t->before);
-    shown_free(&t->after);
+    for (int i = 0; i < t->milestones; i++)
+        shown_free(&t->milestone[i].shown);
+    rundir_close(&t->dir);
     if (t->batch.max_groups)
         batch_free(&t->batch);
     layout_free(&t->layout);

@@ -15,12 +15,6 @@ struct micro {
     int *group_segment, *group_entry; /* first of each group, one more at the end */
 };
 
-struct milestone { /* an evaluation that the closing table shows */
-    char name[40];
-    struct evaluation v;
-    double train_seconds; /* of the phase before it */
-};
-
 struct trainer {
     struct session s;
     struct model model[MAX_MODELS];    /* those of [models], in the recipe's order */
@@ -47,11 +41,15 @@ struct trainer {
     struct metrics metrics;
     uint64_t cursor; /* prompts taken from the training split so far */
     long step;       /* steps of all phases so far */
+    int phase;       /* where the run is: this phase of the recipe, so many of its steps done */
+    long phase_step;
+    double phase_seconds; /* spent on those, evaluations and saving apart */
+    double done_seconds;  /* likewise, on the phases before */
     struct rundir dir;
     struct milestone milestone[2 * MAX_PHASES];
     int milestones;
-    struct shown before, after;
     double started;
+    double saved_at, save_cost; /* clock after the last checkpoint, seconds it took */
 };
 
 int trainer_open(struct trainer *t, const char *recipe, const char *const *overrides, int count, struct error *e);

@@ -16,7 +16,7 @@ struct verb {
     const struct param *options;                   /* its key=value words; NULL: none, or the keys of a recipe */
     int (*run)(int argc, const char *const *argv); /* words after the verb; returns the exit status */
 };
-enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
+enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_INTERRUPTED = 130 /* as shells count Ctrl-C */ };
 
 extern const struct verb *const verbs[]; /* NULL-terminated, in the order of the help */
 const struct verb *verb_find(const char *name);
@@ -26,6 +26,7 @@ const struct verb *verb_find(const char *name);
 int verbs_main(int argc, const char *const *argv);
 int verb_rl(int argc, const char *const *argv); /* train_rl.c */
 
+extern const struct verb verb_row_plot;
 extern const struct verb verb_row_eval, verb_row_sample, verb_row_tokenize, verb_row_logprobs, verb_row_list,
     verb_row_show, verb_row_help;
 

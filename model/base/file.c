@@ -204,6 +204,18 @@ int file_append(const char *path, const void *p, size_t len, struct error *e)
     return status;
 }
 
+int file_sync(const char *path, struct error *e)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return fail(e, "cannot open %s: %s", path, strerror(errno));
+    int bad = fsync(fd) != 0 && errno != EINVAL;
+    if (bad)
+        fail(e, "cannot sync %s: %s", path, strerror(errno));
+    close(fd);
+    return bad ? -1 : 0;
+}
+
 int file_truncate(const char *path, long len, struct error *e)
 {
     long size = file_size(path);

@@ -26,6 +26,7 @@ void file_abandon(struct file_writer *w);
 
 int file_write(const char *path, const void *p, size_t len, struct error *e);  /* create, put, commit */
 int file_append(const char *path, const void *p, size_t len, struct error *e); /* one write at the end; creates */
+int file_sync(const char *path, struct error *e); /* what was written to it survives a power cut */
 int file_truncate(const char *path, long len, struct error *e);
 long file_size(const char *path); /* -1: not there or not a regular file */
 int file_is_directory(const char *path);

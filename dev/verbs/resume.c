@@ -1,0 +1,315 @@
+#include "resume.h"
+#include "../../model/base/clock.h"
+#include "../../model/base/file.h"
+#include "../../model/base/mem.h"
+#include "../../model/safetensors.h"
+#include <limits.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { FORMAT = 1, WEIGHTS = 0, MOMENT1 = 2, MOMENT2 = 3 }; /* the last three as model_read counts them */
+static const char *const list_name[] = {"weights", NULL, "moment1", "moment2"};
+/* ---- which tensors, in which order: the same for writing and for reading ---- */
+
+struct saved {
+    const char *name;
+    struct model *model;
+    int list[3], lists;
+};
+enum { MAX_SAVED = 1 + MAX_MODELS + MAX_PHASES };
+
+/* Does a phase at or after `from` branch from the end of phase p? */
+static int still_needed(const struct recipe *r, int p, int from)
+{
+    for (int i = from; i < r->phases; i++)
+        if (trainer_branch(r, i) == p && p < from)
+            return 1;
+    return 0;
+}
+
+static int saved_models(struct trainer *t, struct saved *s)
+{
+    const struct recipe *r = &t->s.recipe;
+    int n = 0;
+    s[n++] = (struct saved){"policy", &t->s.policy, {MOMENT1, MOMENT2}, 2};
+    for (int i = 0; i < r->model_count; i++)
+        if (r->models[i].init && t->model_ready[i])
+            s[n++] = (struct saved){r->models[i].name, &t->model[i], {WEIGHTS}, 1};
+    for (int p = 0; p < r->phases; p++)
+        if (still_needed(r, p, t->phase))
+            s[n++] = (struct saved){r->phase[p].name, &t->snapshot[p], {WEIGHTS, MOMENT1, MOMENT2}, 3};
+    return n;
+}
+
+static void tensor_name(char name[96], const struct saved *s, int list, int tensor)
+{
+    snprintf(name, 96, "%s.%s.%s", s->name, list_name[list], s->model->tensor[tensor].name);
+}
+
+enum { CHUNK = 1 << 18 }; /* numbers held at a time */
+static int rows_at_once(const struct tensor *w)
+{
+    int n = CHUNK / w->K;
+    return n < 1 ? 1 : n < w->N ? n : w->N;
+}
+
+/* ---- writing ---- */
+
+static int describe(const struct saved *s, int n, struct st_entry **entries)
+{
+    int total = 0, at = 0;
+    for (int i = 0; i < n; i++)
+        total += s[i].lists * s[i].model->tensors;
+    *entries = mem_alloc((size_t)total, sizeof **entries);
+    for (int i = 0; i < n; i++)
+        for (int l = 0; l < s[i].lists; l++)
+            for (int k = 0; k < s[i].model->tensors; k++, at++) {
+                struct st_entry *x = &(*entries)[at];
+                *x = (struct st_entry){.dtype = DTYPE_F32, .dims = 2};
+                x->shape[0] = s[i].model->tensor[k].N;
+                x->shape[1] = s[i].model->tensor[k].K;
+                tensor_name(x->name, &s[i], s[i].list[l], k);
+            }
+    return total;
+}
+
+static int put_tensor(struct st_writer *w, const struct model *m, int tensor, int list, struct error *e)
+{
+    const struct tensor *x = &m->tensor[tensor];
+    int at_once = rows_at_once(x), status = 0;
+    double *numbers = mem_alloc((size_t)at_once * x->K, sizeof *numbers);
+    for (int row = 0; row < x->N && !status; row += at_once) {
+        int rows = row + at_once <= x->N ? at_once : x->N - row;
+        model_read(m, tensor, list, row, rows, numbers);
+        status = st_put(w, numbers, (int64_t)rows * x->K, e);
+    }
+    mem_free(numbers);
+    return status;
+}
+
+/* The counters, as the one text that safetensors metadata allows. */
+static char *state_text(const struct trainer *t, const struct saved *s, int n)
+{
+    json_t *o = json_object(), *lines = json_object(), *steps = json_object(), *outer = json_object();
+    json_object_set_new(o, "format", json_integer(FORMAT));
+    json_object_set_new(o, "phase", json_integer(t->phase));
+    json_object_set_new(o, "phase_step", json_integer(t->phase_step));
+    json_object_set_new(o, "step", json_integer(t->step));
+    json_object_set_new(o, "prompts", json_integer((json_int_t)t->cursor));
+    for (int i = 0; i < RUN_FILES; i++)
+        json_object_set_new(lines, run_file_names[i], json_integer(t->dir.lines[i]));
+    for (int i = 0; i < n; i++)
+        json_object_set_new(steps, s[i].name, json_integer(s[i].model->steps));
+    json_object_set_new(o, "lines", lines);
+    json_object_set_new(o, "optimiser_steps", steps);
+    char *inner = json_text(o);
+    json_object_set_new(outer, "trainer", json_string(inner));
+    char *text = json_text(outer);
+    free(inner);
+    json_decref(o);
+    json_decref(outer);
+    return text;
+}
+
+int resume_save(struct trainer *t, const char *directory, struct error *e)
+{
+    struct saved s[MAX_SAVED];
+    struct st_entry *entry;
+    struct st_writer w;
+    char path[800];
+    if (rundir_sync(&t->dir, e))
+        return -1;
+    int n = saved_models(t, s), entries = describe(s, n, &entry);
+    char *state = state_text(t, s, n);
+    snprintf(path, sizeof path, "%s/trainer.safetensors", directory);
+    int status = st_create(&w, path, entry, entries, state, e);
+    for (int i = 0; i < n && !status; i++)
+        for (int l = 0; l < s[i].lists && !status; l++)
+            for (int k = 0; k < s[i].model->tensors && !status; k++)
+                status = put_tensor(&w, s[i].model, k, s[i].list[l], e);
+    if (!status)
+        status = st_commit(&w, e);
+    free(state);
+    mem_free(entry);
+    return status;
+}
+
+/* ---- reading ---- */
+
+/* The first line in which two texts differ: its number, and both lines. */
+static int refuse_other_recipe(const char *saved, const char *now, const char *path, struct error *e)
+{
+    for (int line = 1;; line++) {
+        int a = (int)strcspn(saved, "\n"), b = (int)strcspn(now, "\n");
+        if (a != b || memcmp(saved, now, (size_t)a) != 0)
+            return fail(e,
+                        "%s:%d: the run was started with '%.*s', now it is '%.*s'; a resumed run keeps its recipe (for "
+                        "a new run from its weights: model.path=)",
+                        path, line, a, saved, b, now);
+        saved += a + (saved[a] != 0);
+        now += b + (now[b] != 0);
+    }
+}
+
+static int check_recipe(const struct trainer *t, const char *directory, struct error *e)
+{
+    char path[800];
+    size_t len;
+    snprintf(path, sizeof path, "%s/recipe.ini", directory);
+    char *text = file_read(path, 1 << 20, &len, e);
+    if (!text)
+        return -1;
+    int status = strcmp(text, t->s.recipe.text) ? refuse_other_recipe(text, t->s.recipe.text, path, e) : 0;
+    mem_free(text);
+    return status;
+}
+
+static int read_counters(struct trainer *t, const json_t *o, long lines[RUN_FILES], struct error *e)
+{
+    const struct recipe *r = &t->s.recipe;
+    const json_t *files = json_object_get(o, "lines");
+    long format, phase, phase_step, prompts;
+    if (json_need_int(o, "format", FORMAT, FORMAT, &format, e) || json_need_int(o, "phase", 0, r->phases, &phase, e) ||
+        json_need_int(o, "phase_step", 0, phase < r->phases ? r->phase[phase].steps : 0, &phase_step, e) ||
+        json_need_int(o, "step", 0, LONG_MAX, &t->step, e) || json_need_int(o, "prompts", 0, LONG_MAX, &prompts, e))
+        return -1;
+    for (int i = 0; i < RUN_FILES; i++)
+        if (json_need_int(files, run_file_names[i], 0, LONG_MAX, &lines[i], e))
+            return -1;
+    t->phase = (int)phase;
+    t->phase_step = phase_step;
+    t->cursor = (uint64_t)prompts;
+    return 0;
+}
+
+/* Which of the models that begin as copies of the policy had begun. */
+static void mark_ready(struct trainer *t, const struct safetensors *f)
+{
+    const struct recipe *r = &t->s.recipe;
+    for (int i = 0; i < r->model_count; i++) {
+        char name[96];
+        const struct saved s = {r->models[i].name, &t->model[i], {WEIGHTS}, 1};
+        tensor_name(name, &s, WEIGHTS, 0);
+        if (r->models[i].init)
+            t->model_ready[i] = safetensors_find(f, name) != NULL;
+    }
+}
+
+static int get_tensor(const struct safetensors *f, const struct saved *s, int list, int tensor, struct error *e)
+{
+    const struct tensor *x = &s->model->tensor[tensor];
+    const int64_t shape[2] = {x->N, x->K};
+    char name[96];
+    tensor_name(name, s, list, tensor);
+    const struct st_tensor *from = safetensors_need(f, name, 2, shape, e);
+    if (!from)
+        return -1;
+    int at_once = rows_at_once(x), status = 0;
+    double *numbers = mem_alloc((size_t)at_once * x->K, sizeof *numbers);
+    for (int row = 0; row < x->N && !status; row += at_once) {
+        int rows = row + at_once <= x->N ? at_once : x->N - row;
+        st_read(from, (int64_t)row * x->K, (int64_t)rows * x->K, numbers);
+        for (int i = 0; i < rows * x->K && !status; i++)
+            if (!isfinite(numbers[i]) || (list == MOMENT2 && numbers[i] < 0))
+                status = fail(e, "%s: tensor '%s' holds %g", f->path, name, numbers[i]);
+        if (!status)
+            model_write(s->model, tensor, list, row, rows, numbers);
+    }
+    mem_free(numbers);
+    return status;
+}
+
+static int read_tensors(struct trainer *t, const struct safetensors *f, const json_t *state, struct error *e)
+{
+    struct saved s[MAX_SAVED];
+    const json_t *steps = json_object_get(state, "optimiser_steps");
+    mark_ready(t, f);
+    int n = saved_models(t, s), total = 0;
+    for (int i = 0; i < n; i++) {
+        if (json_need_int(steps, s[i].name, 0, LONG_MAX, &s[i].model->steps, e))
+            return fail_in(e, "%s: optimiser_steps", f->path);
+        for (int l = 0; l < s[i].lists; l++)
+            for (int k = 0; k < s[i].model->tensors; k++, total++)
+                if (get_tensor(f, &s[i], s[i].list[l], k, e))
+                    return -1;
+    }
+    return total == f->tensors ? 0 : fail(e, "%s holds %d tensors, %d belong to this run", f->path, f->tensors, total);
+}
+
+static json_t *read_state(const struct safetensors *f, struct error *e)
+{
+    json_t *outer = json_parse(f->metadata ? f->metadata : "{}", f->metadata ? strlen(f->metadata) : 2, e);
+    const char *inner = outer ? json_get_string(outer, "trainer", "{}") : NULL;
+    json_t *state = inner ? json_parse(inner, strlen(inner), e) : NULL;
+    json_decref(outer);
+    return state;
+}
+
+static int read_checkpoint(struct trainer *t, const char *directory, long lines[RUN_FILES], struct error *e)
+{
+    struct safetensors f;
+    char path[800];
+    snprintf(path, sizeof path, "%s/trainer.safetensors", directory);
+    if (check_recipe(t, directory, e) || checkpoint_load(&t->s.policy, directory, e) || safetensors_open(&f, path, e))
+        return -1;
+    json_t *state = read_state(&f, e);
+    int status = state ? read_counters(t, state, lines, e) : -1;
+    if (status)
+        fail_in(e, "%s: counters of the run", path);
+    else
+        status = read_tensors(t, &f, state, e);
+    json_decref(state);
+    safetensors_close(&f);
+    return status;
+}
+
+/* ---- what the run's own lines say: times, and milestones for the closing table ---- */
+
+static void use_line(struct trainer *t, enum run_file file, const json_t *line)
+{
+    if (file == RUN_EVAL && t->milestones < 2 * MAX_PHASES) {
+        t->milestones += milestone_read(line, &t->milestone[t->milestones]);
+        return;
+    }
+    const char *phase = json_get_string(line, "phase", "");
+    double seconds =
+        json_number_value(json_object_get(line, "t_collect")) + json_number_value(json_object_get(line, "t_update"));
+    if (t->phase < t->s.recipe.phases && strcmp(phase, t->s.recipe.phase[t->phase].name) == 0)
+        t->phase_seconds += seconds;
+    else
+        t->done_seconds += seconds;
+    t->started = clock_now() - json_number_value(json_object_get(line, "t_seconds"));
+}
+
+static int use_lines(struct trainer *t, enum run_file file, struct error *e)
+{
+    size_t len;
+    char *text = rundir_read(&t->dir, file, &len, e);
+    if (!text)
+        return -1;
+    int status = 0, number = 1;
+    for (char *c = text, *end; !status && (end = memchr(c, '\n', len - (size_t)(c - text))); c = end + 1, number++) {
+        json_t *line = json_parse(c, (size_t)(end - c), e);
+        if (line)
+            use_line(t, file, line);
+        else
+            status = fail_in(e, "%s/%s, line %d", t->dir.path, run_file_names[file], number);
+        json_decref(line);
+    }
+    mem_free(text);
+    return status;
+}
+
+int resume_load(struct trainer *t, struct error *e)
+{
+    char directory[700];
+    long lines[RUN_FILES] = {0};
+    rundir_path(&t->dir, "checkpoint", directory);
+    if (file_is_directory(directory) ? read_checkpoint(t, directory, lines, e) : check_recipe(t, t->dir.path, e))
+        return -1;
+    if (rundir_cut(&t->dir, lines, e))
+        return -1;
+    return use_lines(t, RUN_LOG, e) || use_lines(t, RUN_EVAL, e) ? -1 : 0;
+}

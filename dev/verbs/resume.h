@@ -1,0 +1,22 @@
+/* What a run needs, beside the policy's weights, to go on after an end at any instant:
+ * DIR/checkpoint/trainer.safetensors.
+ *
+ * It holds the optimiser's moments, models that began as copies of the policy, the ends of phases that a branch still
+ * needs, and counters: where the run is, prompts taken, lines of each JSONL file. Lines, not bytes, because lines end
+ * in times: so the file depends on the recipe alone and two runs of one seed have equal checkpoints. What the clock
+ * said is read back from the JSONL files.
+ */
+#ifndef RESUME_H
+#define RESUME_H
+#include "trainer.h"
+
+/* Write `directory`/trainer.safetensors; the run goes on at step `phase_step` of phase `phase`. The JSONL files are
+ * synced first: a checkpoint never counts lines that a crash could take back. */
+int resume_save(struct trainer *t, const char *directory, struct error *e);
+
+/* Continue the run in t->dir, an opened trainer of the same recipe: weights, optimiser, counters, milestones; the JSONL
+ * files are cut to where the checkpoint stands. A run without a checkpoint starts over. Any other recipe is refused
+ * with the first line that differs. */
+int resume_load(struct trainer *t, struct error *e);
+
+#endif
