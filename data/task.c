@@ -35,6 +35,35 @@ enum split task_split(const char *canonical_prompt, int len)
     return hash_bytes(canonical_prompt, len, 0x73706c6974) % 10 == 0 ? SPLIT_TEST : SPLIT_TRAIN;
 }
 
+enum { SEED_ITEM = 1 }; /* the same for all runs; another one would change every item */
+
+void task_draw(const struct task *t, enum split split, uint64_t index, task_write *write, struct text *prompt)
+{
+    uint32_t draw = 0;
+    do {
+        if (draw == 1u << 16)
+            die("no prompt of the split was found in %u draws", draw);
+        text_clear(prompt);
+        write(t, rng_stream(SEED_ITEM, RNG_TASK, split, index, draw++), prompt);
+    } while (task_split(prompt->s, prompt->len) != split);
+}
+
+int task_check_splits(const struct task *t, task_write *write, const char *remedy, struct error *e)
+{
+    enum { DRAWS = 4096, LEAST = 20, STREAM = 2 };
+    struct text prompt = {0};
+    int held_out = 0;
+    for (uint64_t i = 0; i < DRAWS; i++) {
+        text_clear(&prompt);
+        write(t, rng_stream(SEED_ITEM, RNG_TASK, STREAM, i, 0), &prompt);
+        held_out += task_split(prompt.s, prompt.len) == SPLIT_TEST;
+    }
+    text_free(&prompt);
+    if (held_out < LEAST || DRAWS - held_out < LEAST)
+        return fail(e, "too few different prompts for training and test; %s", remedy);
+    return 0;
+}
+
 /* Longest prompt and gold text among some items of both splits, for tasks that cannot say it. The longest gold is the
  * longest of several drawn for each. */
 static void sample_lengths(struct task *t)
@@ -57,7 +86,7 @@ static void sample_lengths(struct task *t)
 
 int task_open(struct task *t, const struct task_row *row, const struct value *value, struct error *e)
 {
-    *t = (struct task){.row = row};
+    *t = (struct task){.row = row, .alphabet = row->alphabet};
     memcpy(t->value, value, (size_t)param_count(row->params) * sizeof *value);
     if (row->open && row->open(t, e)) {
         task_close(t);

@@ -35,8 +35,8 @@ struct task_row {
     /* Check parameters together, open files; may set t->state and t->size[]. NULL: nothing to do. */
     int (*open)(struct task *t, struct error *e);
     void (*close)(struct task *t);
-    const char *alphabet; /* characters that prompts and golds use, for the character tokenizer; NULL: the task needs a
-                             model's own tokenizer */
+    const char *alphabet; /* characters that prompts and golds use, for the character tokenizer; "": open finds them out
+                             and sets t->alphabet; NULL: the task needs a model's own tokenizer */
     void (*make)(const struct task *t, enum split split, uint64_t index, struct item *out);
     /* Warm-up text for the item, as the teacher writes it (perhaps imperfect): draws from r. NULL: no gold text.
      * Like make, it replaces what out held. */
@@ -54,6 +54,7 @@ struct task {
     const struct task_row *row;
     struct value value[MAX_PARAMS]; /* in the order of row->params; texts are owned by the caller */
     void *state;
+    const char *alphabet;             /* the row's, unless open sets another */
     uint64_t size[2];                 /* items of a split; 0: unlimited */
     int longest_prompt, longest_gold; /* bytes, upper bounds; set by task_open (from sampling) unless open sets them */
 };
@@ -62,6 +63,12 @@ extern const struct task_row *const task_rows[]; /* NULL-terminated, from tasks.
 const struct task_row *task_find(const char *name);
 /* The split that a prompt belongs to: one in ten, by its hash, is held out. */
 enum split task_split(const char *canonical_prompt, int len);
+/* For tasks that draw their prompts: the first draw for (split, index) whose prompt falls into the split. write puts
+ * the prompt of a draw into a cleared text. Some ten draws for a test item, once task_check_splits has passed. */
+typedef void task_write(const struct task *t, struct rng r, struct text *prompt);
+void task_draw(const struct task *t, enum split split, uint64_t index, task_write *write, struct text *prompt);
+/* Both splits need prompts: with few different ones the hash may put all of them into one. Fails with `remedy`. */
+int task_check_splits(const struct task *t, task_write *write, const char *remedy, struct error *e);
 /* value: parsed parameters in row order. */
 int task_open(struct task *t, const struct task_row *row, const struct value *value, struct error *e);
 void task_close(struct task *t);

@@ -9,8 +9,9 @@
 
 struct tokenizer;
 
-/* One token a distinct byte of alphabet (ASCII), in its order; id 0 is the end of sequence "<eos>". */
-struct tokenizer *tokenizer_chars(const char *alphabet, struct error *e);
+/* One token a distinct byte of alphabet (ASCII), in its order. eos 1: id 0 is the end of sequence "<eos>"; 0: there is
+ * none and the characters are numbered from 0. */
+struct tokenizer *tokenizer_chars(const char *alphabet, int eos, struct error *e);
 struct tokenizer *tokenizer_open(const char *dir, struct error *e); /* dir/tokenizer.json; NULL on failure */
 int tokenizer_save(const struct tokenizer *t, const char *dir, struct error *e); /* dir/tokenizer.json, crash-safe */
 void tokenizer_free(struct tokenizer *t);

@@ -11,10 +11,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-static json_t *chars_model(const char *alphabet)
+static json_t *chars_model(const char *alphabet, int eos)
 {
-    json_t *vocab = json_pack("{s:i}", "<eos>", 0);
-    int id = 1;
+    json_t *vocab = eos ? json_pack("{s:i}", "<eos>", 0) : json_object();
+    int id = eos;
     for (const char *c = alphabet; *c; c++)
         json_object_set_new(vocab, (char[]){*c, 0}, json_integer(id++));
     return json_pack("{s:s, s:n, s:n, s:n, s:n, s:b, s:b, s:b, s:o, s:[]}", "type", "BPE", "dropout", "unk_token",
@@ -22,13 +22,16 @@ static json_t *chars_model(const char *alphabet)
                      "ignore_merges", 0, "vocab", vocab, "merges");
 }
 
-static json_t *chars_file(const char *alphabet)
+static json_t *chars_file(const char *alphabet, int eos)
 {
-    json_t *eos = json_pack("{s:i, s:s, s:b, s:b, s:b, s:b, s:b}", "id", 0, "content", "<eos>", "single_word", 0,
-                            "lstrip", 0, "rstrip", 0, "normalized", 0, "special", 1);
-    return json_pack("{s:s, s:n, s:n, s:[o], s:n, s:n, s:n, s:{s:s}, s:o}", "version", "1.0", "truncation", "padding",
-                     "added_tokens", eos, "normalizer", "pre_tokenizer", "post_processor", "decoder", "type", "Fuse",
-                     "model", chars_model(alphabet));
+    json_t *added = json_array();
+    if (eos)
+        json_array_append_new(added,
+                              json_pack("{s:i, s:s, s:b, s:b, s:b, s:b, s:b}", "id", 0, "content", "<eos>",
+                                        "single_word", 0, "lstrip", 0, "rstrip", 0, "normalized", 0, "special", 1));
+    return json_pack("{s:s, s:n, s:n, s:o, s:n, s:n, s:n, s:{s:s}, s:o}", "version", "1.0", "truncation", "padding",
+                     "added_tokens", added, "normalizer", "pre_tokenizer", "post_processor", "decoder", "type", "Fuse",
+                     "model", chars_model(alphabet, eos));
 }
 
 static int check_alphabet(const char *alphabet, struct error *e)
@@ -44,11 +47,11 @@ static int check_alphabet(const char *alphabet, struct error *e)
     return 0;
 }
 
-struct tokenizer *tokenizer_chars(const char *alphabet, struct error *e)
+struct tokenizer *tokenizer_chars(const char *alphabet, int eos, struct error *e)
 {
     if (check_alphabet(alphabet, e))
         return NULL;
-    json_t *file = chars_file(alphabet);
+    json_t *file = chars_file(alphabet, eos);
     char *indented = file ? json_dumps(file, JSON_INDENT(2)) : NULL;
     if (!indented)
         die("the file of a character tokenizer could not be built");

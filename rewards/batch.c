@@ -47,6 +47,7 @@ static int plan_tokens(struct batch *b, struct plan *p)
     size_t tokens = (size_t)b->max_tokens, support = (size_t)b->max_support;
     const struct plan rows[] = {
         {"batch id", &b->id, tokens * sizeof(int32_t)},
+        {"batch text_end", &b->text_end, tokens * sizeof(int)},
         {"batch trained", &b->trained, tokens},
         {"batch turn", &b->turn, tokens * sizeof(int16_t)},
         {"batch logp_rollout", &b->logp_rollout, tokens * sizeof(double)},

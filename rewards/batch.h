@@ -50,6 +50,7 @@ struct batch {
     double *reward;                /* [samples] shape */
 
     int32_t *id;                 /* [tokens] */
+    int *text_end;               /* [tokens] bytes of the sample's text up to and including this token */
     unsigned char *trained;      /* [tokens] 0: injected, no loss */
     int16_t *turn;               /* [tokens] */
     double *logp_rollout;        /* [tokens] the sampler's */

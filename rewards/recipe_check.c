@@ -45,7 +45,7 @@ static const struct {
 } fields[] = {
     {FIELD_COMPONENTS, "reward components", "put a score stage before it"},
     {FIELD_REWARD, "the reward", "put a score and a shape stage before it"},
-    {FIELD_TOKEN_REWARD, "the token rewards", "put a credit stage before it"},
+    {FIELD_TOKEN_REWARD, "the token rewards", "put a credit stage or `shape = dense` before it"},
     {FIELD_ADVANTAGE, "the advantage", "put an advantage stage before it, for instance `advantage = group`"},
     {FIELD_OUTCOME, "the verdict of the outcome", "only a phase with source = rollout has verdicts"},
     {FIELD_LOGP_OLD, "the old log-probabilities", "only a phase with source = rollout has them"},

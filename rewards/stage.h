@@ -95,6 +95,8 @@ double stat_std(const double *x, const unsigned char *kept, int n,
 int stat_count(const unsigned char *kept, int n);
 int stat_equal(const double *x, const unsigned char *kept,
                int n); /* 1: all kept values are the same, or none is kept */
+/* Weight of a component in the text that a row "*" collects, "name = number, name = number"; 1 when it is not named. */
+double component_weight(const char *weights, const char *name);
 /* d = weight that aggregation `agg` gives to one token of a sample with n trained tokens: see aggregation_choices. */
 extern const char aggregation_choices[]; /* "token_mean|seq_mean_token_mean|seq_mean_token_sum|seq_sum_const" */
 double aggregation_weight(int agg, int n, const struct denominators *d);

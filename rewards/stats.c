@@ -3,6 +3,8 @@
  */
 #include "stage.h"
 #include <math.h>
+#include <stdlib.h>
+#include <string.h>
 
 static int is_kept(const unsigned char *kept, int i)
 {
@@ -75,4 +77,16 @@ double aggregation_weight(int agg, int n, const struct denominators *d)
     default:
         return 1 / (sequences * d->longest);
     }
+}
+
+double component_weight(const char *weights, const char *name)
+{
+    size_t len = strlen(name);
+    for (const char *s = weights; s && *s;) {
+        if (!strncmp(s, name, len) && !strncmp(s + len, " = ", 3))
+            return strtod(s + len + 3, NULL);
+        s = strstr(s, ", ");
+        s = s ? s + 2 : NULL;
+    }
+    return 1;
 }

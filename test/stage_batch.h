@@ -49,7 +49,8 @@ static inline enum verdict line_right(const struct task *t, const struct item *i
 }
 static const struct task_row line_row = {.name = "lines", .steps = lines_of, .check_step = line_right};
 static const struct task line_task = {.row = &line_row};
-static struct item line_item = {.extra = {.s = (char *)"dog, park", .len = 9}};
+static struct item line_item = {.extra = {.s = (char *)"dog, park", .len = 9},
+                                .answer = {.s = (char *)"y\ny\n", .len = 4}};
 
 /* Sample `from` of the table becomes sample b->samples: one token a byte of its text. */
 static inline void add_sample(struct batch *b, int from, int like)
@@ -70,6 +71,7 @@ static inline void add_sample(struct batch *b, int from, int like)
     for (int k = 0; k < b->text_len[i]; k++) {
         int t = b->tokens++;
         b->id[t] = text[k];
+        b->text_end[t] = k + 1;
         b->trained[t] = k != 1 || b->text_len[i] < 4;
         double l = -0.05 - 2 * rng_uniform(r, (uint64_t)(4 * k));
         b->channel[LOGP].value[t] = l;
@@ -188,9 +190,10 @@ static inline void run_before(struct batch *b, enum stage_kind kind)
         run_named(b, STAGE_SCORE, "outcome", "");
         run_named(b, STAGE_SCORE, "format", "");
         run_named(b, STAGE_SCORE, "process", "");
+        run_named(b, STAGE_SCORE, "prefix", "");
     }
     if (kind > STAGE_SHAPE)
-        run_named(b, STAGE_SHAPE, "sum", "");
+        run_named(b, STAGE_SHAPE, kind == STAGE_CREDIT ? "dense" : "sum", "");
     if (kind > STAGE_CREDIT)
         run_named(b, STAGE_CREDIT, "outcome", "");
     if (kind > STAGE_ADVANTAGE)
@@ -220,6 +223,9 @@ static inline int outputs_of(const struct batch *b, int i, double *out)
             out[n++] = b->advantage[t];
             out[n++] = b->channel[LOGP].grad[t];
             out[n++] = b->channel[ENTROPY].grad[t];
+            for (int k = 0; k < b->components; k++)
+                if (b->component[k].written && b->component[k].level == LEVEL_TOKEN)
+                    out[n++] = b->component[k].value[t];
         }
     return n;
 }

@@ -50,6 +50,9 @@ static void spoil(struct batch *b, double with)
                 c->value[i] = with;
             for (int s = b->step_first[i]; c->level == LEVEL_STEP && !b->kept[i] && s < b->step_first[i + 1]; s++)
                 c->value[s] = with;
+            for (int t = b->sample_first[i]; c->level == LEVEL_TOKEN && t < b->sample_first[i + 1]; t++)
+                if (!b->kept[i] || !b->trained[t])
+                    c->value[t] = with;
         }
         for (int t = b->sample_first[i]; t < b->sample_first[i + 1]; t++)
             if (!b->kept[i] || !b->trained[t])

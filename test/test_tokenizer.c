@@ -301,7 +301,7 @@ static void test_characters(void **state)
 {
     (void)state;
     struct error e = {""};
-    struct tokenizer *t = tokenizer_chars("0123456789+-*=?#\n", &e);
+    struct tokenizer *t = tokenizer_chars("0123456789+-*=?#\n", 1, &e);
     if (!t)
         fail_msg("%s", e.text);
     expect_chars(t);
@@ -320,7 +320,7 @@ static void test_unknown_character(void **state)
     struct error e = {""};
     int32_t *ids = NULL;
     int cap = 0;
-    struct tokenizer *t = tokenizer_chars("abc ", &e);
+    struct tokenizer *t = tokenizer_chars("abc ", 1, &e);
     assert_int_equal(tokenizer_encode(t, "ab cx", 5, 1, &ids, &cap, &e), -1);
     assert_non_null(strstr(e.text, "'x' at byte 4"));
     assert_int_equal(tokenizer_encode(t, "a\0b", 3, 1, &ids, &cap, &e), -1);
@@ -330,9 +330,9 @@ static void test_unknown_character(void **state)
     assert_non_null(strstr(e.text, "\xc3\xa9"));
     mem_free(ids);
     tokenizer_free(t);
-    assert_null(tokenizer_chars("", &e));
-    assert_null(tokenizer_chars("aba", &e));
-    assert_null(tokenizer_chars("a\xc3\xa9", &e));
+    assert_null(tokenizer_chars("", 1, &e));
+    assert_null(tokenizer_chars("aba", 1, &e));
+    assert_null(tokenizer_chars("a\xc3\xa9", 1, &e));
 }
 
 /* A whole small file: %s are vocabulary, merges, added tokens, and other members of the file and of the model. */

@@ -54,14 +54,24 @@ static int tokenizer_exists(const char *dir)
     return file_size(path) >= 0;
 }
 
-/* A model directory brings its tokenizer; without one the characters of the task are the tokens. */
+/* A model directory brings its tokenizer; without one the characters of the task are the tokens, after an end of
+ * sequence where the model has a token to spare for it. */
 static int open_tokenizer(struct session *s, struct error *e)
 {
-    const char *dir = s->recipe.model.path;
-    if (dir[0])
+    const char *dir = s->recipe.model.path, *alphabet = s->task.alphabet;
+    struct token_ids ids;
+    struct arch a;
+    int eos = 1;
+    if (dir[0] && (tokenizer_exists(dir) || !alphabet)) {
         s->tokenizer = tokenizer_open(dir, e);
-    else if (s->task.row->alphabet)
-        s->tokenizer = tokenizer_chars(s->task.row->alphabet, e);
+        return s->tokenizer ? 0 : -1;
+    }
+    if (dir[0] && checkpoint_arch(dir, &a, &ids, e))
+        return -1;
+    if (dir[0])
+        eos = a.V > (int)strlen(alphabet);
+    if (alphabet)
+        s->tokenizer = tokenizer_chars(alphabet, eos, e);
     else
         return fail(e, "task %s needs a trained model and its tokenizer: add model.path=DIR", s->task.row->name);
     return s->tokenizer ? 0 : -1;

@@ -5,26 +5,11 @@
 #include "../../model/base/error.h"
 #include "../stage.h"
 #include <math.h>
-#include <stdlib.h>
-#include <string.h>
 
 enum { P_WEIGHTS };
 
 static const struct param params[] = {
     {"*", PARAM_TEXT, "", 0, 0, NULL, "COMPONENT = weight of that component; 1 for those not named.", NULL}, {0}};
-
-/* Weight of a component in "name = number, name = number". */
-static double weight_of(const char *weights, const char *name)
-{
-    size_t len = strlen(name);
-    for (const char *s = weights; s && *s;) {
-        if (!strncmp(s, name, len) && !strncmp(s + len, " = ", 3))
-            return strtod(s + len + 3, NULL);
-        s = strstr(s, ", ");
-        s = s ? s + 2 : NULL;
-    }
-    return 1;
-}
 
 static double token_mean(const struct batch *b, const double *value, int sample)
 {
@@ -56,7 +41,7 @@ static int run(struct stage_call *c, struct error *e)
     struct batch *b = c->b;
     double weight[MAX_COMPONENTS];
     for (int k = 0; k < b->components; k++)
-        weight[k] = weight_of(c->p[P_WEIGHTS].text, b->component[k].name);
+        weight[k] = component_weight(c->p[P_WEIGHTS].text, b->component[k].name);
     for (int i = 0; i < b->samples; i++) {
         double reward = 0;
         for (int k = 0; b->kept[i] && k < b->components; k++) {
