@@ -364,23 +364,33 @@ static double legend_width(const struct layout *l, const struct figure_panel *p)
 
 /* ---- lines ---- */
 
-/* Means over n neighbours to each side, as many as there are before the line's ends and gaps. */
 static double *smoothed(const struct figure_line *line)
 {
-    double *sum = mem_alloc((size_t)line->points + 1, sizeof *sum), *out = mem_alloc((size_t)line->points, sizeof *out);
-    for (int first = 0, end; first < line->points; first = end + 1) {
+    double *y = mem_alloc((size_t)line->points, sizeof *y), *mean;
+    for (int i = 0; i < line->points; i++)
+        y[i] = shown(line, i) ? line->y[i] : NAN;
+    mean = figure_smooth(y, line->points, line->smooth);
+    mem_free(y);
+    return mean;
+}
+
+double *figure_smooth(const double *y, int points, int n)
+{
+    double *sum = mem_alloc((size_t)points + 1, sizeof *sum), *out = mem_alloc((size_t)points, sizeof *out);
+    for (int first = 0, end; first < points; first = end + 1) {
         sum[first] = 0;
-        for (end = first; end < line->points && shown(line, end); end++)
-            sum[end + 1] = sum[end] + line->y[end];
+        for (end = first; end < points && isfinite(y[end]); end++)
+            sum[end + 1] = sum[end] + y[end];
         for (int i = first; i < end; i++) {
             int near =
                 i - first < end - 1 - i ? i - first : end - 1 - i; /* towards an end the mean is over fewer, so that */
-            int w =
-                near > line->smooth / 4 ? near : line->smooth / 4; /* it does not lag where a curve begins steeply */
-            w = w < line->smooth ? w : line->smooth;
+            int w = near > n / 4 ? near : n / 4;                   /* it does not lag where a curve begins steeply */
+            w = w < n ? w : n;
             int from = i - first < w ? first : i - w, to = end - i <= w ? end : i + w + 1;
             out[i] = (sum[to] - sum[from]) / (to - from);
         }
+        if (end < points)
+            out[end] = NAN;
     }
     mem_free(sum);
     return out;

@@ -52,6 +52,10 @@ int figure_svg(const struct figure *f, const char *path, struct error *e);
 int figure_png(const struct figure *f, const char *path, struct error *e); /* fails with what is missing without stb */
 extern const int figure_has_png;                                           /* 0 in a build without stb or the font */
 
+/* Means of y[points] over up to n neighbours to each side, fewer towards the ends and the gaps, which stay gaps: as
+ * `smooth` draws them. The caller mem_free()s. */
+double *figure_smooth(const double *y, int points, int n);
+
 /* ---- for canvases ---- */
 
 struct ink {

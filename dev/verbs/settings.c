@@ -245,24 +245,7 @@ static int ends_in(const char *name, const char *key)
     return n > k && name[n - k - 1] == '.' && !strcmp(name + n - k, key);
 }
 
-const char *settings_find(const struct settings *s, const char *key)
-{
-    char name[200];
-    const struct setting *exact = row_of(s, key);
-    if (exact)
-        return exact->line ? exact->line : exact->value;
-    snprintf(name, sizeof name, "params.%.100s", key);
-    if (row_of(s, name))
-        return settings_get(s, name);
-    if (!strncmp(key, "stages.", 7))
-        return stage_line(s, key + 7);
-    for (int i = 0; i < s->n; i++)
-        if (ends_in(s->row[i].name, key))
-            return s->row[i].line ? s->row[i].line : s->row[i].value;
-    return NULL;
-}
-
-/* ---- comparing ---- */
+/* ---- what holds where nothing is written ---- */
 
 static const char *section_default(const char *section, const char *key)
 {
@@ -320,6 +303,25 @@ static const char *effective(const struct settings *s, const char *name)
     }
     return section_default("phase", dot + 1);
 }
+
+const char *settings_find(const struct settings *s, const char *key)
+{
+    char name[200];
+    const struct setting *exact = row_of(s, key);
+    if (exact)
+        return exact->line ? exact->line : exact->value;
+    snprintf(name, sizeof name, "params.%.100s", key);
+    if (row_of(s, name))
+        return settings_get(s, name);
+    if (!strncmp(key, "stages.", 7))
+        return stage_line(s, key + 7);
+    for (int i = 0; i < s->n; i++)
+        if (ends_in(s->row[i].name, key))
+            return s->row[i].line ? s->row[i].line : s->row[i].value;
+    return effective(s, key);
+}
+
+/* ---- comparing ---- */
 
 static int same_text(const char *a, const char *b)
 {

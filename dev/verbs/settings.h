@@ -29,7 +29,8 @@ void settings_free(struct settings *s);
 /* The value under exactly this name, or NULL. */
 const char *settings_get(const struct settings *s, const char *name);
 /* What a person means: a full name; a knob of [params]; stages.KIND, the line of the first phase with rollouts;
- * STAGE.key in any phase; a key that only one section has. NULL: no such setting. */
+ * STAGE.key in any phase, or a key alone, the first of that name; for a full name that is not written, what then holds.
+ * NULL: no such setting. */
 const char *settings_find(const struct settings *s, const char *key);
 
 /* One name with two values; a value is NULL where the setting does not exist, not even as a default. */

@@ -15,25 +15,22 @@ static const struct verb row_rl = {
     "`train_rl show SECTION` has the keys of model, rollout, optim, eval, run and phase.\n"
     "\n"
     "A run writes a directory of its own, out/RECIPE-N unless run.out=DIR: the resolved recipe, logs, samples,\n"
-    "evaluations, figures and the last checkpoint. Ctrl-C finishes the step and saves.\n"
+    "evaluations, figures and the last checkpoint. Ctrl-C finishes the step and saves (exit status 130); "
+    "run.resume=DIR\n"
+    "goes on with that run, also after a crash, and its numbers are those of a run that never stopped.\n"
     "\n"
     "Examples:\n"
     "  train_rl\n"
     "  train_rl grpo seed=2 beta=0.02\n"
-    "  train_rl chain rl.steps=20 rollout.samples=16 run.out=out/wide\n",
+    "  train_rl chain rl.steps=20 rollout.samples=16 run.out=out/wide\n"
+    "  train_rl rl run.resume=out/wide\n",
     NULL,
     verb_rl,
 };
 
-const struct verb *const verbs[] = {&row_rl,
-                                    &verb_row_eval,
-                                    &verb_row_sample,
-                                    &verb_row_tokenize,
-                                    &verb_row_logprobs,
-                                    &verb_row_list,
-                                    &verb_row_show,
-                                    &verb_row_help,
-                                    NULL};
+const struct verb *const verbs[] = {
+    &row_rl,        &verb_row_eval, &verb_row_sample, &verb_row_tokenize, &verb_row_logprobs,
+    &verb_row_plot, &verb_row_list, &verb_row_show,   &verb_row_help,     NULL};
 
 const struct verb *verb_find(const char *name)
 {
