@@ -1,11 +1,13 @@
-/* Text to ids and back (tokenizer.h): the steps that both kinds of tokenizer share. Reading the file is
- * tokenizer_json.c, merging tokenizer_bpe.c, building a file of our own tokenizer_chars.c.
+/* Text to ids and back (tokenizer.h): the steps that all kinds of tokenizer share. Where a tokenizer's file comes from
+ * is tokenizer_files.c, reading it tokenizer_json.c and tokenizer_parts.c, building one of our own tokenizer_chars.c.
  *
- * A text is cut at the added tokens it spells ("</s>"), what lies between is normalised, cut into characters (a
- * character without a token into bytes) and merged: as Hugging Face tokenizers does it, checked against it. A text that
- * is not valid UTF-8 is no error: its stray bytes are encoded as bytes and come back as they were.
+ * A text is cut at the added tokens it spells ("</s>", tokenizer_added.c), what lies between is normalised and cut into
+ * words (tokenizer_cut.c), a word is cut into characters or bytes and merged (tokenizer_bpe.c): as Hugging Face
+ * tokenizers does it, checked against it. That library takes text, not bytes, so what is not valid UTF-8 is U+FFFD here
+ * too, one for each stretch that no character begins with (as Python's decode(errors="replace") has it).
  *
- * To support more of what tokenizer.json can say: a reader in tokenizer_json.c, its effect here. */
+ * To support more of what tokenizer.json can say: a reader in tokenizer_json.c or tokenizer_parts.c, its effect here.
+ */
 #include "tokenizer.h"
 #include "../model/base/file.h"
 #include "../model/base/rng.h"
@@ -13,52 +15,37 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { MAX_FILE = 64 << 20 };
-
-int utf8_length(const char *s, int len)
+int index_find(const struct tokenizer *t, const struct index *x, const struct span *of, const char *s, int len)
 {
-    const unsigned char *b = (const unsigned char *)s;
-    int n = b[0] < 0x80 ? 1 : b[0] < 0xc2 ? 0 : b[0] < 0xe0 ? 2 : b[0] < 0xf0 ? 3 : b[0] < 0xf5 ? 4 : 0;
-    if (n < 2 || n > len)
-        return 1;
-    for (int i = 1; i < n; i++)
-        if ((b[i] & 0xc0) != 0x80)
-            return 1;
-    int overlong = (b[0] == 0xe0 && b[1] < 0xa0) || (b[0] == 0xf0 && b[1] < 0x90);
-    int outside = (b[0] == 0xed && b[1] > 0x9f) || (b[0] == 0xf4 && b[1] > 0x8f); /* surrogates; above U+10FFFF */
-    return overlong || outside ? 1 : n;
-}
-
-int piece_find(const struct tokenizer *t, const char *s, int len)
-{
-    unsigned mask = (unsigned)t->slots - 1;
+    unsigned mask = (unsigned)x->slots - 1;
     for (unsigned i = (unsigned)hash_bytes(s, len, 0) & mask;; i = (i + 1) & mask) {
-        int id = t->slot[i];
-        if (id < 0)
-            return -1;
-        if (t->piece[id].len == len && !memcmp(t->pool.s + t->piece[id].start, s, (size_t)len))
+        int id = x->slot[i];
+        if (id < 0 || (of[id].len == len && !memcmp(t->pool.s + of[id].start, s, (size_t)len)))
             return id;
     }
 }
 
-static int tokenizer_path(char path[1024], const char *dir, struct error *e)
+int piece_find(const struct tokenizer *t, const char *s, int len)
 {
-    int n = snprintf(path, 1024, "%s/tokenizer.json", dir);
-    return n < 0 || n >= 1024 ? fail(e, "the path %.100s... is too long", dir) : 0;
+    return index_find(t, &t->by_piece, t->piece, s, len);
 }
 
-struct tokenizer *tokenizer_open(const char *dir, struct error *e)
+int model_find(const struct tokenizer *t, const char *s, int len)
 {
-    char path[1024];
-    if (tokenizer_path(path, dir, e))
-        return NULL;
+    int id = piece_find(t, s, len);
+    return id >= 0 && t->flag[id] & TOKEN_MODEL ? id : -1;
+}
+
+struct tokenizer *tokenizer_open(const char *path, struct error *e)
+{
     size_t len;
-    char *json = file_read(path, MAX_FILE, &len, e);
+    char from[1024];
+    char *json = tokenizer_text(path, &len, from, e);
     if (!json)
         return NULL;
     struct tokenizer *t = mem_alloc(1, sizeof *t);
-    if (tokenizer_parse(t, json, len, e)) {
-        fail_in(e, "%s", path);
+    if (tokenizer_parse(t, json, len, e) || tokenizer_configure(t, path, e)) {
+        fail_in(e, "%s", from);
         tokenizer_free(t);
         return NULL;
     }
@@ -68,8 +55,9 @@ struct tokenizer *tokenizer_open(const char *dir, struct error *e)
 int tokenizer_save(const struct tokenizer *t, const char *dir, struct error *e)
 {
     char path[1024];
-    if (tokenizer_path(path, dir, e))
-        return -1;
+    int n = snprintf(path, sizeof path, "%s/tokenizer.json", dir);
+    if (n < 0 || n >= (int)sizeof path)
+        return fail(e, "the path %.100s... is too long", dir);
     return file_write(path, t->json, t->json_len, e);
 }
 
@@ -82,9 +70,15 @@ void tokenizer_free(struct tokenizer *t)
     mem_free(t->piece);
     mem_free(t->shown);
     mem_free(t->flag);
-    mem_free(t->slot);
-    mem_free(t->added);
+    mem_free(t->by_piece.slot);
+    mem_free(t->by_shown.slot);
+    mem_free(t->raw.a);
+    mem_free(t->normalized.a);
+    pattern_free(t->word);
+    for (int i = 0; i < t->cuts; i++)
+        pattern_free(t->cut[i].pattern);
     mem_free(t->merge);
+    mem_free(t->joint);
     mem_free(t);
 }
 
@@ -105,7 +99,7 @@ int tokenizer_eos(const struct tokenizer *t)
 
 const char *tokenizer_kind(const struct tokenizer *t)
 {
-    return t->characters ? "characters" : "byte-fallback BPE";
+    return t->characters ? "characters" : t->byte_level ? "byte-level BPE" : "byte-fallback BPE";
 }
 
 const char *tokenizer_piece(const struct tokenizer *t, int id, int *len)
@@ -119,10 +113,16 @@ const char *tokenizer_piece(const struct tokenizer *t, int id, int *len)
     return t->pool.s + s.start;
 }
 
-/* Ids under construction; `from` is where the present segment began in the caller's text, for messages. */
+/* Ids under construction; `from` is where the present stretch begins in the text, for messages. */
 struct encoding {
+    const struct tokenizer *t;
     int32_t **ids;
-    int *cap, n, from;
+    int *cap, n;
+    const char *text;
+    struct text normal; /* a stretch, normalised */
+    int first;          /* it begins the text */
+    struct workspace work;
+    struct error *e;
 };
 
 static void add_id(struct encoding *out, int id)
@@ -146,117 +146,175 @@ static int no_token(const struct tokenizer *t, const char *s, int len, int at, s
     return -1;
 }
 
-/* Characters to ids, without merging. */
-static int cut_up(const struct tokenizer *t, const char *s, int len, struct encoding *out, struct error *e)
+/* What has no token: its bytes, if all of them have one; else the unknown token, once for a row of them if the file
+ * says so; else nothing. *waiting: an unknown token that the next known one brings out, for bytes do not end a row. */
+static void add_unknown(struct encoding *out, const char *s, int n, int *waiting)
 {
+    const struct tokenizer *t = out->t;
+    int have = t->fallback;
+    for (int k = 0; k < n; k++)
+        have &= t->byte_id[(unsigned char)s[k]] >= 0;
+    if (have) {
+        for (int k = 0; k < n; k++)
+            add_id(out, t->byte_id[(unsigned char)s[k]]);
+        return;
+    }
+    if (t->unknown < 0)
+        return;
+    if (*waiting && !t->fuse_unknown)
+        add_id(out, t->unknown);
+    *waiting = 1;
+}
+
+/* The bytes or characters of a word to ids, without merging. */
+static int cut_up(struct encoding *out, const char *s, int len)
+{
+    const struct tokenizer *t = out->t;
+    int waiting = 0;
     for (int i = 0, n; i < len; i += n) {
-        n = utf8_length(s + i, len - i);
-        int id = piece_find(t, s + i, n);
-        if (id >= 0) {
-            add_id(out, id);
+        enum utf8_kind kind;
+        n = t->byte_level ? 1 : utf8_next(s + i, len - i, &kind);
+        int id = t->byte_level ? t->byte_id[(unsigned char)s[i]] : model_find(t, s + i, n);
+        if (id < 0 && t->characters)
+            return no_token(t, s + i, n, (int)(s + i - out->text), out->e);
+        if (id < 0) {
+            add_unknown(out, s + i, n, &waiting);
             continue;
         }
-        if (t->characters)
-            return no_token(t, s + i, n, out->from + i, e);
-        for (int k = 0; k < n; k++)
-            add_id(out, t->byte_id[(unsigned char)s[i + k]]);
+        if (waiting)
+            add_id(out, t->unknown);
+        waiting = 0;
+        add_id(out, id);
     }
+    if (waiting)
+        add_id(out, t->unknown);
     return 0;
 }
 
-/* A stretch of text in which no added token stands. */
-static int encode_plain(const struct tokenizer *t, const char *s, int len, struct encoding *out, struct error *e)
+static int encode_word(void *context, const char *s, int len)
 {
-    if (len == 0)
-        return 0;
-    struct text normal = {0};
-    int status = 0;
-    if (t->normals) { /* without a normaliser nothing is copied, and nothing allocated */
-        status = rewrite_text(t->normal, t->normals, s, len, &normal, e);
-        s = normal.s;
-        len = normal.len;
-    }
-    int begin = out->n, whole = t->ignore_merges && status == 0 && len > 0 ? piece_find(t, s, len) : -1;
+    struct encoding *out = context;
+    const struct tokenizer *t = out->t;
+    int whole = -1;
+    if (t->ignore_merges)
+        whole = t->byte_level ? index_find(t, &t->by_shown, t->shown, s, len) : model_find(t, s, len);
     if (whole >= 0) {
         add_id(out, whole);
-    } else if (status == 0) {
-        status = cut_up(t, s, len, out, e);
-        if (status == 0 && out->n > begin)
-            out->n = begin + bpe_merge(t, *out->ids + begin, out->n - begin);
+        return 0;
     }
-    text_free(&normal);
-    return status;
+    int begin = out->n;
+    if (cut_up(out, s, len))
+        return -1;
+    if (out->n > begin)
+        out->n = begin + bpe_merge(t, &out->work, *out->ids + begin, out->n - begin);
+    return 0;
 }
 
-/* Of the added tokens lo .. hi, which agree in their first `depth` bytes and are longer: the first with a byte of at
- * least c there. */
-static int added_bound(const struct tokenizer *t, int lo, int hi, int depth, int c)
+/* A stretch of normalised text, or an added token in it. */
+static int encode_normal(void *context, const char *s, int len, int id)
 {
-    while (lo < hi) {
-        int middle = lo + (hi - lo) / 2;
-        if ((unsigned char)t->pool.s[t->piece[t->added[middle]].start + depth] < c)
-            lo = middle + 1;
-        else
-            hi = middle;
-    }
-    return lo;
+    struct encoding *out = context;
+    int first = out->first;
+    out->first = 0;
+    if (id < 0)
+        return cut_text(out->t, &out->work, s, len, first, encode_word, out, out->e);
+    add_id(out, id);
+    return 0;
 }
 
-/* The longest added token that the text spells at s, or -1. Those that begin as the text does are a stretch of the
- * ordered list, which every byte shortens; the token that ends there stands first in it. */
-static int added_at(const struct tokenizer *t, const char *s, int len)
+/* A stretch of the text as it was given, or an added token in it. */
+static int encode_raw(void *context, const char *s, int len, int id)
 {
-    int lo = t->added_from[(unsigned char)*s], hi = t->added_from[(unsigned char)*s + 1], longest = -1;
-    for (int depth = 1; lo < hi; depth++) {
-        if (t->piece[t->added[lo]].len == depth)
-            longest = t->added[lo++];
-        if (depth == len)
-            break;
-        lo = added_bound(t, lo, hi, depth, (unsigned char)s[depth]);
-        hi = added_bound(t, lo, hi, depth, (unsigned char)s[depth] + 1);
+    struct encoding *out = context;
+    const struct tokenizer *t = out->t;
+    out->first = s == out->text;
+    if (id >= 0) {
+        add_id(out, id);
+        return 0;
     }
-    return longest;
+    if (t->normals) { /* without a normaliser nothing is copied, and nothing allocated */
+        if (rewrite_text(t->normal, t->normals, s, len, &out->normal, out->e))
+            return -1;
+        s = out->normal.s;
+        len = out->normal.len;
+    }
+    return added_cut(t, &t->normalized, &out->work, s, len, encode_normal, out, out->e);
 }
 
 int tokenizer_encode(const struct tokenizer *t, const char *text, int len, int special, int32_t **ids, int *cap,
                      struct error *e)
 {
-    struct encoding out = {.ids = ids, .cap = cap};
+    struct encoding out = {.t = t, .ids = ids, .cap = cap, .e = e};
+    struct text repaired = {0};
     if (len > MAX_TOKENIZER_TEXT)
         return fail(e, "a text of %d bytes; at most %d can be encoded at once", len, MAX_TOKENIZER_TEXT);
+    if (!t->characters && !utf8_valid(text, len)) {
+        utf8_repair(text, len, &repaired);
+        text = repaired.s;
+        len = repaired.len;
+    }
     if (special && t->bos >= 0)
         add_id(&out, t->bos);
-    int done = 0;
-    for (int i = 0; i < len;) {
-        int id = added_at(t, text + i, len - i);
-        if (id < 0) {
-            i++;
-            continue;
-        }
-        out.from = done;
-        if (encode_plain(t, text + done, i - done, &out, e))
-            return -1;
-        add_id(&out, id);
-        done = i += t->piece[id].len;
+    out.text = text;
+    int status = added_cut(t, &t->raw, &out.work, text, len, encode_raw, &out, e);
+    text_free(&repaired);
+    text_free(&out.normal);
+    mem_free(out.work.link);
+    mem_free(out.work.heap);
+    matcher_free(out.work.matcher);
+    return status ? -1 : out.n;
+}
+
+/* Text of one token, appended; *begins: nothing of the text was given out yet. */
+static void decode_one(const struct tokenizer *t, int id, int *begins, struct text *out)
+{
+    if (id < 0 || id >= t->vocab || t->piece[id].start < 0 || t->flag[id] & TOKEN_SPECIAL)
+        return;
+    const char *s = t->pool.s + t->shown[id].start;
+    int len = t->shown[id].len, i = 0;
+    if (!*begins || t->strip < 0) {
+        text_add(out, s, len);
+    } else if (!t->strip_all) {
+        i = len > 0 && (unsigned char)s[0] == t->strip;
+        text_add(out, s + i, len - i);
+    } else {
+        for (; i < len; i++)
+            if ((unsigned char)s[i] != t->strip)
+                text_add(out, s + i, 1);
     }
-    out.from = done;
-    if (encode_plain(t, text + done, len - done, &out, e))
-        return -1;
-    return out.n;
+    *begins = *begins && len == 0;
 }
 
 void tokenizer_decode(const struct tokenizer *t, const int32_t *ids, int n, int first, struct text *out, int *end)
 {
-    int begins = first && t->strip >= 0;
+    int begins = first;
     for (int i = 0; i < n; i++) {
-        int id = ids[i];
-        if (id >= 0 && id < t->vocab && t->piece[id].start >= 0 && !(t->flag[id] & TOKEN_SPECIAL)) {
-            const char *s = t->pool.s + t->shown[id].start;
-            int len = t->shown[id].len, drop = begins && len > 0 && (unsigned char)s[0] == t->strip;
-            text_add(out, s + drop, len - drop);
-            begins = begins && len == 0;
-        }
+        decode_one(t, ids[i], &begins, out);
         if (end)
             end[i] = out->len;
     }
+}
+
+void tokenizer_stream_add(const struct tokenizer *t, struct tokenizer_stream *s, int id, struct text *out)
+{
+    struct text bytes = {0};
+    int done = 0;
+    enum utf8_kind kind = UTF8_CHARACTER;
+    text_add(&bytes, s->part, s->part_len);
+    decode_one(t, id, &s->begins, &bytes);
+    for (int n; done < bytes.len; done += n) {
+        n = utf8_next(bytes.s + done, bytes.len - done, &kind);
+        if (kind == UTF8_CUT)
+            break;
+    }
+    utf8_repair(bytes.s, done, out);
+    s->part_len = bytes.len - done; /* at most 3: what is cut */
+    memcpy(s->part, bytes.s + done, (size_t)s->part_len);
+    text_free(&bytes);
+}
+
+void tokenizer_stream_end(struct tokenizer_stream *s, struct text *out)
+{
+    utf8_repair(s->part, s->part_len, out);
+    s->part_len = 0;
 }

@@ -180,7 +180,9 @@ int bpe_merge(const struct tokenizer *t, struct workspace *w, int32_t *id, int n
         end = t->joint ? i + 1 : n;
         while (end < n && may_join(t, id[end - 1], id[end]))
             end++;
-        int made = end - i < 2 ? end - i : end - i <= SHORT ? merge_short(t, id + i, end - i) : merge_long(t, w, id + i, end - i);
+        int made = end - i < 2        ? end - i
+                   : end - i <= SHORT ? merge_short(t, id + i, end - i)
+                                      : merge_long(t, w, id + i, end - i);
         memmove(id + out, id + i, (size_t)made * sizeof *id);
         out += made;
     }

@@ -14,9 +14,14 @@
 
 enum {
     MAX_VOCAB = 1 << 20,
+    MAX_MERGES = 1 << 21,
     MAX_ADDED = 1 << 14,
-    MAX_PARTS = 8,   /* normalizers, pre_tokenizers, decoders in a row */
-    MAX_LITERAL = 32 /* bytes of a text that one of them looks for or puts in */
+    MAX_PIECE = 1 << 12, /* bytes of a token, of what it decodes to */
+    MAX_ADDED_LEN = 1 << 10,
+    MAX_POOL = 1 << 28,
+    MAX_TOKENIZER_TEXT = 64 << 20, /* bytes of a text, at every step */
+    MAX_PARTS = 8,                 /* normalizers, pre_tokenizers, decoders in a row */
+    MAX_LITERAL = 32               /* bytes of a text that one of them looks for or puts in */
 };
 
 struct span { /* bytes of the pool; start -1: the id names no token */
@@ -81,15 +86,15 @@ struct tokenizer {
     char *json; /* the file's text, which tokenizer_save writes again */
     size_t json_len;
     int vocab, bos, eos;
-    int characters; /* no merges and no fallback: a character without a token is an error */
-    int byte_level; /* ids begin as one a byte; else as one a character */
-    int fallback;   /* a character without a token becomes its bytes */
+    int characters;            /* no merges and no fallback: a character without a token is an error */
+    int byte_level;            /* ids begin as one a byte; else as one a character */
+    int fallback;              /* a character without a token becomes its bytes */
     int unknown, fuse_unknown; /* id for what has no token at all, or -1: it is left out; one for a row of them */
     struct text pool;
-    struct span *piece, *shown; /* [vocab] */
-    unsigned char *flag;        /* [vocab] token_flag */
-    struct index by_piece, by_shown; /* by_shown: byte level with ignore_merges only */
-    int32_t byte_id[256];            /* of a byte in byte level or byte fallback; -1: none */
+    struct span *piece, *shown;       /* [vocab] */
+    unsigned char *flag;              /* [vocab] token_flag */
+    struct index by_piece, by_shown;  /* by_shown: byte level with ignore_merges only */
+    int32_t byte_id[256];             /* of a byte in byte level or byte fallback; -1: none */
     struct added_set raw, normalized; /* added tokens to find before and after normalisation */
     struct pattern *word;             /* a character that ADDED_SINGLE_WORD may not stand beside */
     struct merge *merge;              /* [merge_slots] */
@@ -100,7 +105,8 @@ struct tokenizer {
     int normals, backs, bytes_back;
     struct cut cut[MAX_PARTS];
     int cuts;
-    int strip, strip_all; /* the character dropped at the beginning of a decoded text, -1: none; all in its first token */
+    int strip,
+        strip_all; /* the character dropped at the beginning of a decoded text, -1: none; all in its first token */
 };
 
 /* Working space of one encoding, which grows as needed. */
@@ -124,7 +130,6 @@ int only_members(const json_t *o, const char *known, const char *where, struct e
 const char *type_of(const json_t *o);
 const char *need_string(const json_t *o, const char *key, int *len, struct error *e);
 int must_be_null(const json_t *o, const char *key, struct error *e);
-int must_be_false(const json_t *o, const char *key, struct error *e);
 
 /* tokenizer_parts.c: normalizer, pre_tokenizer, decoder and post_processor of the file. */
 int read_normalizer(struct tokenizer *t, const json_t *o, struct error *e);
@@ -132,8 +137,10 @@ int read_pre_tokenizer(struct tokenizer *t, const json_t *o, struct error *e);
 int read_decoder(struct tokenizer *t, const json_t *o, struct error *e);
 int read_post_processor(struct tokenizer *t, const json_t *o, struct error *e);
 
-/* tokenizer_files.c: tokenizer.json as the directory's other files say it, or NULL; *name is the file that speaks. */
-char *tokenizer_text(const char *path, size_t *len, char name[1024], struct error *e);
+/* tokenizer_files.c: the text of tokenizer.json, or one made of the directory's other files; from: the file read. NULL
+ * on failure. Then what tokenizer_config.json beside it says of the end of sequence. */
+char *tokenizer_text(const char *path, size_t *len, char from[1024], struct error *e);
+int tokenizer_configure(struct tokenizer *t, const char *path, struct error *e);
 
 /* tokenizer.c */
 int index_find(const struct tokenizer *t, const struct index *x, const struct span *of, const char *s, int len);
@@ -159,7 +166,7 @@ int cut_text(const struct tokenizer *t, struct workspace *w, const char *s, int 
 
 /* tokenizer_bpe.c */
 struct merge *merge_slot(const struct tokenizer *t, int32_t left, int32_t right); /* the pair's, or an empty one */
-void joints_make(struct tokenizer *t);                                          /* once merges and pieces are read */
+void joints_make(struct tokenizer *t);                                            /* once merges and pieces are read */
 /* Merge id[0..n) in place; returns the new number. */
 int bpe_merge(const struct tokenizer *t, struct workspace *w, int32_t *id, int n);
 

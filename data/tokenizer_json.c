@@ -1,6 +1,6 @@
-/* Reading tokenizer.json: byte-pair encoding with byte fallback as Llama 2 style files describe it, and characters (the
- * same without merges and fallback). Not a reader of everything the format can say: what a file asks for and this
- * program does not do is refused by its name, because a guess would train on other tokens than the model was made with.
+/* Reading tokenizer.json: the vocabulary, the merges and the added tokens; what surrounds the model is
+ * tokenizer_parts.c. Not a reader of everything the format can say: what a file asks for and this program does not do
+ * is refused by its name, because a guess would train on other tokens than the model was made with.
  *
  * To support another member: take it out of the refusals, read it into struct tokenizer (tokenizer_inner.h), use it in
  * tokenizer.c. */
@@ -8,11 +8,10 @@
 #include "../model/base/rng.h"
 #include "tokenizer_inner.h"
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* Every member of o is one of "a|b|c". */
-static int only_members(const json_t *o, const char *known, const char *where, struct error *e)
+int only_members(const json_t *o, const char *known, const char *where, struct error *e)
 {
     const char *key;
     json_t *v;
@@ -31,13 +30,13 @@ static int only_members(const json_t *o, const char *known, const char *where, s
     return 0;
 }
 
-static const char *type_of(const json_t *o)
+const char *type_of(const json_t *o)
 {
     return json_get_string(o, "type", "(without a type)");
 }
 
 /* A member that only switches something on: it has to be null (or missing). */
-static int must_be_null(const json_t *o, const char *key, struct error *e)
+int must_be_null(const json_t *o, const char *key, struct error *e)
 {
     const json_t *v = json_object_get(o, key);
     if (!v || json_is_null(v))
@@ -45,16 +44,8 @@ static int must_be_null(const json_t *o, const char *key, struct error *e)
     return fail(e, "\"%s\" of type %.60s is not supported", key, json_is_object(v) ? type_of(v) : "other than null");
 }
 
-static int must_be_false(const json_t *o, const char *key, struct error *e)
-{
-    int on;
-    if (json_get_bool(o, key, 0, &on, e))
-        return -1;
-    return on ? fail(e, "\"%s\": true is not supported", key) : 0;
-}
-
 /* A string member of the object; its length by *len. */
-static const char *need_string(const json_t *o, const char *key, int *len, struct error *e)
+const char *need_string(const json_t *o, const char *key, int *len, struct error *e)
 {
     const json_t *v = json_object_get(o, key);
     if (!json_is_string(v)) {
@@ -72,13 +63,20 @@ static struct span pool_add(struct tokenizer *t, const char *s, int len)
     return at;
 }
 
-static void slot_add(struct tokenizer *t, int id)
+static void index_add(const struct tokenizer *t, struct index *x, struct span text, int id)
 {
-    struct span p = t->piece[id];
-    unsigned mask = (unsigned)t->slots - 1, i = (unsigned)hash_bytes(t->pool.s + p.start, p.len, 0) & mask;
-    while (t->slot[i] >= 0)
+    unsigned mask = (unsigned)x->slots - 1, i = (unsigned)hash_bytes(t->pool.s + text.start, text.len, 0) & mask;
+    while (x->slot[i] >= 0)
         i = (i + 1) & mask;
-    t->slot[i] = id;
+    x->slot[i] = id;
+}
+
+static void index_make(struct index *x, int n)
+{
+    for (x->slots = 16; x->slots < 2 * n;)
+        x->slots *= 2;
+    x->slot = mem_alloc((size_t)x->slots, sizeof *x->slot);
+    memset(x->slot, 0xff, (size_t)x->slots * sizeof *x->slot);
 }
 
 /* Room for ids below n and the hash of `pieces` texts. */
@@ -90,13 +88,10 @@ static void make_room(struct tokenizer *t, int n, int pieces)
     t->flag = mem_alloc((size_t)n, sizeof *t->flag);
     for (int i = 0; i < n; i++)
         t->piece[i] = t->shown[i] = (struct span){-1, 0};
-    for (t->slots = 16; t->slots < 2 * pieces;)
-        t->slots *= 2;
-    t->slot = mem_alloc((size_t)t->slots, sizeof *t->slot);
-    memset(t->slot, 0xff, (size_t)t->slots * sizeof *t->slot);
+    index_make(&t->by_piece, pieces);
 }
 
-static int set_piece(struct tokenizer *t, int id, const char *s, int len, struct error *e)
+static int set_piece(struct tokenizer *t, int id, const char *s, int len, int flag, struct error *e)
 {
     struct span p = t->piece[id];
     if (p.start >= 0)
@@ -105,7 +100,8 @@ static int set_piece(struct tokenizer *t, int id, const char *s, int len, struct
     if (len > MAX_PIECE)
         return fail(e, "the token of id %d has %d bytes, at most %d are supported", id, len, MAX_PIECE);
     t->piece[id] = pool_add(t, s, len);
-    slot_add(t, id);
+    t->flag[id] = (unsigned char)flag;
+    index_add(t, &t->by_piece, t->piece[id], id);
     return 0;
 }
 
@@ -156,72 +152,71 @@ static int read_vocab(struct tokenizer *t, json_t *model, const json_t *added, s
     {
         if (!*key)
             return fail(e, "the token of id %d is an empty text", (int)json_integer_value(v));
-        if (set_piece(t, (int)json_integer_value(v), key, (int)strlen(key), e))
+        if (set_piece(t, (int)json_integer_value(v), key, (int)strlen(key), TOKEN_MODEL, e))
             return -1;
     }
     return 0;
 }
 
+/* A token with `normalized` is looked for in the normalised text, and spelled as that. */
+static int find_added(struct tokenizer *t, int id, int flags, int normalized, struct error *e)
+{
+    /* A letter, mark, digit, joiner or connector: what makes words for the reference. */
+    static const char word[] = "[\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}\\x{200c}\\x{200d}\\x{24b6}-\\x{24e9}"
+                               "\\x{1f130}-\\x{1f149}\\x{1f150}-\\x{1f169}\\x{1f170}-\\x{1f189}]";
+    struct added_set *set = normalized ? &t->normalized : &t->raw;
+    struct span text = t->piece[id];
+    if (normalized && t->normals) {
+        struct text spelled = {0};
+        int status = rewrite_text(t->normal, t->normals, t->pool.s + text.start, text.len, &spelled, e);
+        if (status == 0)
+            text = pool_add(t, spelled.s, spelled.len);
+        text_free(&spelled);
+        if (status)
+            return -1;
+    }
+    if (text.len < 1 || text.len > MAX_ADDED_LEN)
+        return fail(e, "its text has %d bytes, 1 to %d are supported", text.len, MAX_ADDED_LEN);
+    if (flags & ADDED_SINGLE_WORD && !t->word && !(t->word = pattern_open(word, sizeof word - 1, e)))
+        return -1;
+    mem_grow(&set->a, &set->cap, set->n + 1, sizeof *set->a);
+    set->a[set->n++] = (struct added){id, flags, text};
+    return 0;
+}
+
 static int read_added(struct tokenizer *t, const json_t *one, struct error *e)
 {
-    int len, special;
+    int len, special, left, right, single, normalized;
     long id;
     const char *content = need_string(one, "content", &len, e);
     if (!content || json_need_int(one, "id", 0, MAX_VOCAB - 1, &id, e))
         return -1;
     if (len == 0)
         return fail(e, "the added token of id %ld is an empty text", id);
-    if (len > MAX_ADDED_LEN)
-        return fail(e, "the added token of id %ld has %d bytes, at most %d are supported", id, len, MAX_ADDED_LEN);
     if (only_members(one, "id|content|single_word|lstrip|rstrip|normalized|special", "added_tokens", e) ||
-        must_be_false(one, "single_word", e) || must_be_false(one, "lstrip", e) || must_be_false(one, "rstrip", e) ||
-        must_be_false(one, "normalized", e) || json_get_bool(one, "special", 0, &special, e))
+        json_get_bool(one, "single_word", 0, &single, e) || json_get_bool(one, "lstrip", 0, &left, e) ||
+        json_get_bool(one, "rstrip", 0, &right, e) || json_get_bool(one, "special", 0, &special, e) ||
+        json_get_bool(one, "normalized", 0, &normalized, e))
         return fail_in(e, "added token \"%.60s\"", content);
     int known = piece_find(t, content, len);
     if (known >= 0 && known != id)
         return fail(e, "added token \"%.60s\" has id %ld, in the vocabulary it has %d", content, id, known);
     if (known >= 0 && t->flag[known] & TOKEN_ADDED)
         return fail(e, "added token \"%.60s\" is listed twice", content);
-    if (known < 0 && set_piece(t, (int)id, content, len, e))
+    if (known < 0 && set_piece(t, (int)id, content, len, 0, e))
         return -1;
     t->flag[id] |= (unsigned char)(TOKEN_ADDED | (special ? TOKEN_SPECIAL : 0));
-    t->added[t->addeds++] = (int32_t)id;
-    return 0;
+    int flags = (left ? ADDED_LSTRIP : 0) | (right ? ADDED_RSTRIP : 0) | (single ? ADDED_SINGLE_WORD : 0);
+    return find_added(t, (int)id, flags, normalized, e) ? fail_in(e, "added token \"%.60s\"", content) : 0;
 }
 
-struct added_text {
-    const char *s;
-    int len;
-    int32_t id;
-};
-
-static int by_bytes(const void *pa, const void *pb)
-{
-    const struct added_text *a = pa, *b = pb;
-    int order = memcmp(a->s, b->s, (size_t)(a->len < b->len ? a->len : b->len));
-    return order ? order : a->len - b->len;
-}
-
-/* The ordered list in which tokenizer_encode looks for what the text spells. */
 static int read_addeds(struct tokenizer *t, const json_t *list, struct error *e)
 {
-    size_t n = json_array_size(list);
-    t->added = mem_alloc(n, sizeof *t->added);
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < json_array_size(list); i++)
         if (read_added(t, json_array_get(list, i), e))
             return -1;
-    struct added_text *all = mem_alloc(n, sizeof *all);
-    for (size_t i = 0; i < n; i++) {
-        struct span p = t->piece[t->added[i]];
-        all[i] = (struct added_text){t->pool.s + p.start, p.len, t->added[i]};
-        t->added_from[(unsigned char)*all[i].s + 1]++;
-    }
-    qsort(all, n, sizeof *all, by_bytes);
-    for (size_t i = 0; i < n; i++)
-        t->added[i] = all[i].id;
-    for (int c = 0; c < 256; c++)
-        t->added_from[c + 1] += t->added_from[c];
-    mem_free(all);
+    added_sort(t, &t->raw);
+    added_sort(t, &t->normalized);
     return 0;
 }
 
@@ -254,22 +249,19 @@ static int read_merge(struct tokenizer *t, const json_t *v, int rank, struct tex
         return fail(e, "merge %d is neither \"a b\" nor [\"a\", \"b\"]", rank);
     text_clear(joined);
     for (int k = 0; k < 2; k++) {
-        id[k] = piece_find(t, half[k], len[k]);
+        id[k] = model_find(t, half[k], len[k]);
         if (id[k] < 0)
             return fail(e, "merge %d names \"%.*s\", which is not in the vocabulary", rank, len[k] < 60 ? len[k] : 60,
                         half[k]);
         text_add(joined, half[k], len[k]);
     }
-    int made = piece_find(t, joined->s, joined->len);
+    int made = model_find(t, joined->s, joined->len);
     if (made < 0)
         return fail(e, "merge %d makes \"%.60s\", which is not in the vocabulary", rank, joined->s);
-    const struct merge *before = merge_find(t, id[0], id[1]);
-    if (before)
-        return fail(e, "merge %d repeats merge %d, \"%.60s\"", rank, before->rank, joined->s);
-    unsigned mask = (unsigned)t->merge_slots - 1, i = (unsigned)hash_bytes(id, sizeof id, 0) & mask;
-    while (t->merge[i].left >= 0)
-        i = (i + 1) & mask;
-    t->merge[i] = (struct merge){id[0], id[1], rank, made};
+    struct merge *m = merge_slot(t, id[0], id[1]);
+    if (m->left >= 0)
+        return fail(e, "merge %d repeats merge %d, \"%.60s\"", rank, m->rank, joined->s);
+    *m = (struct merge){id[0], id[1], rank, made};
     return 0;
 }
 
@@ -302,27 +294,34 @@ static int byte_of_piece(const char *s, int len)
     return high && low ? (int)(high - digits) * 16 + (int)(low - digits) : -1;
 }
 
+/* The vocabulary's spelling of each byte: one of 256 visible characters (byte level), or "<0x0A>" (byte fallback). A
+ * byte-level vocabulary may lack some; with byte fallback the reference falls back only where it has all it needs. */
 static int find_bytes(struct tokenizer *t, struct error *e)
 {
-    for (int b = 0; b < 256; b++) {
+    for (int b = 0, other = 256; b < 256; b++) {
         char name[8];
-        snprintf(name, sizeof name, "<0x%02X>", b);
-        t->byte_id[b] = piece_find(t, name, 6);
-        if (t->byte_id[b] < 0)
+        int visible = (b > 32 && b < 127) || (b > 0xa0 && b != 0xad);
+        int len = t->byte_level ? utf8_put(name, visible ? b : other++) : snprintf(name, sizeof name, "<0x%02X>", b);
+        t->byte_id[b] = model_find(t, name, len);
+        if (t->byte_id[b] < 0 && !t->byte_level && t->unknown < 0)
             return fail(e, "\"byte_fallback\" is true, but %s is not in the vocabulary", name);
     }
     return 0;
 }
 
-/* Without byte fallback: every token is one character, or an added one. */
+/* Without bytes of either kind: every token is one character, or an added one. */
 static int check_characters(const struct tokenizer *t, struct error *e)
 {
+    if (t->unknown >= 0)
+        return fail(e, "\"unk_token\" without \"byte_fallback\" is not supported");
     if (t->merges)
-        return fail(
-            e, "\"byte_fallback\" is false and there are merges: of BPE only the kind with byte fallback is supported");
+        return fail(e,
+                    "\"byte_fallback\" is false and there are merges: of BPE only the kinds with byte fallback or the "
+                    "pre_tokenizer ByteLevel are supported");
     for (int id = 0; id < t->vocab; id++) {
         struct span p = t->piece[id];
-        if (p.start >= 0 && !(t->flag[id] & TOKEN_ADDED) && utf8_length(t->pool.s + p.start, p.len) != p.len)
+        enum utf8_kind kind;
+        if (p.start >= 0 && !(t->flag[id] & TOKEN_ADDED) && utf8_next(t->pool.s + p.start, p.len, &kind) != p.len)
             return fail(e, "\"byte_fallback\" is false, and the token \"%.*s\" is longer than a character",
                         p.len < 60 ? p.len : 60, t->pool.s + p.start);
     }
@@ -335,23 +334,21 @@ static int must_be_empty(const json_t *model, const char *key, struct error *e)
     return s && !*s ? 0 : must_be_null(model, key, e);
 }
 
-static int check_unknown(const struct tokenizer *t, const json_t *model, struct error *e)
+static int read_unknown(struct tokenizer *t, const json_t *model, struct error *e)
 {
     const json_t *unk = json_object_get(model, "unk_token");
     if (!unk || json_is_null(unk))
         return 0;
     if (!json_is_string(unk))
         return fail(e, "\"unk_token\" is not a text");
-    if (piece_find(t, json_string_value(unk), (int)json_string_length(unk)) < 0)
+    t->unknown = model_find(t, json_string_value(unk), (int)json_string_length(unk));
+    if (t->unknown < 0)
         return fail(e, "\"unk_token\" is \"%.60s\", which is not in the vocabulary", json_string_value(unk));
-    if (t->characters)
-        return fail(e, "\"unk_token\" without \"byte_fallback\" is not supported");
     return 0;
 }
 
 static int read_model(struct tokenizer *t, json_t *model, const json_t *added, struct error *e)
 {
-    int fallback, unused;
     double dropout;
     if (json_is_object(model) && strcmp(type_of(model), "BPE"))
         return fail(e, "a model of type %.60s is not supported, only BPE", type_of(model));
@@ -359,164 +356,63 @@ static int read_model(struct tokenizer *t, json_t *model, const json_t *added, s
                      "type|dropout|unk_token|continuing_subword_prefix|end_of_word_suffix|fuse_unk|byte_fallback|"
                      "ignore_merges|vocab|merges",
                      "model", e) ||
-        json_get_bool(model, "byte_fallback", 0, &fallback, e) || json_get_bool(model, "fuse_unk", 0, &unused, e) ||
+        json_get_bool(model, "byte_fallback", 0, &t->fallback, e) ||
+        json_get_bool(model, "fuse_unk", 0, &t->fuse_unknown, e) ||
         json_get_bool(model, "ignore_merges", 0, &t->ignore_merges, e) ||
         json_get_number(model, "dropout", 0, &dropout, e) || must_be_empty(model, "continuing_subword_prefix", e) ||
         must_be_empty(model, "end_of_word_suffix", e))
         return -1;
     if (dropout != 0)
         return fail(e, "\"dropout\" %.17g is not supported", dropout);
-    t->characters = !fallback;
-    if (read_vocab(t, model, added, e) || check_unknown(t, model, e) ||
-        read_merges(t, json_object_get(model, "merges"), e))
+    if (t->fallback && t->byte_level)
+        return fail(e, "\"byte_fallback\" with the pre_tokenizer ByteLevel is not supported");
+    t->characters = !t->fallback && !t->byte_level;
+    if (read_vocab(t, model, added, e) || read_unknown(t, model, e) ||
+        read_merges(t, json_object_get(model, "merges"), e) || read_addeds(t, added, e))
         return -1;
-    if (read_addeds(t, added, e))
-        return -1;
-    return fallback ? find_bytes(t, e) : check_characters(t, e);
+    if (t->fallback && t->merges)
+        joints_make(t);
+    return t->characters ? check_characters(t, e) : find_bytes(t, e);
 }
 
-static int copy_short(char to[MAX_REWRITE], int *to_len, const char *s, int len, const char *what, struct error *e)
+/* Byte level writes bytes that are no visible characters as U+0100, U+0101 ... in their order; here number n of them.
+ */
+static int hidden_byte(int n)
 {
-    if (len > MAX_REWRITE)
-        return fail(e, "a \"%s\" of %d bytes is not supported, at most %d", what, len, MAX_REWRITE);
-    memcpy(to, s, (size_t)len);
-    *to_len = len;
-    return 0;
+    return n < 33 ? n : n < 67 ? n - 33 + 127 : 0xad;
 }
 
-/* {"type":"Replace","pattern":{"String":"a"},"content":"b"} */
-static int read_replace(const json_t *o, struct rewrite *w, struct error *e)
+/* The bytes that a byte-level piece spells; a piece with another character is a text of its own. */
+static void spelled_bytes(const char *s, int len, struct text *out)
 {
-    int len;
-    const json_t *pattern = json_object_get(o, "pattern");
-    if (only_members(o, "type|pattern|content", "Replace", e) || only_members(pattern, "String", "pattern", e))
-        return -1;
-    const char *s = need_string(pattern, "String", &len, e);
-    if (!s || copy_short(w->from, &w->from_len, s, len, "pattern", e))
-        return -1;
-    if (len == 0)
-        return fail(e, "Replace of an empty text is not supported");
-    s = need_string(o, "content", &len, e);
-    return s ? copy_short(w->to, &w->to_len, s, len, "content", e) : -1;
-}
-
-static int read_prepend(const json_t *o, struct rewrite *w, struct error *e)
-{
-    int len;
-    if (only_members(o, "type|prepend", "Prepend", e))
-        return -1;
-    const char *s = need_string(o, "prepend", &len, e);
-    return s ? copy_short(w->to, &w->to_len, s, len, "prepend", e) : -1;
-}
-
-/* The parts of a Sequence, or the one thing itself. */
-static int parts_of(const json_t *o, const char *list, const json_t *part[MAX_REWRITES], int *n, struct error *e)
-{
-    part[0] = o;
-    *n = o && !json_is_null(o);
-    if (!*n || strcmp(type_of(o), "Sequence"))
-        return 0;
-    const json_t *parts = json_object_get(o, list);
-    if (!json_is_array(parts) ||
-        only_members(o, strcmp(list, "decoders") ? "type|normalizers" : "type|decoders", "Sequence", e))
-        return fail(e, "\"%s\" of a Sequence is missing or not a list", list);
-    if (json_array_size(parts) > MAX_REWRITES)
-        return fail(e, "a Sequence of %zu parts is not supported, at most %d", json_array_size(parts), MAX_REWRITES);
-    *n = (int)json_array_size(parts);
-    for (int i = 0; i < *n; i++)
-        part[i] = json_array_get(parts, (size_t)i);
-    return 0;
-}
-
-static int read_normalizer(struct tokenizer *t, const json_t *o, struct error *e)
-{
-    const json_t *part[MAX_REWRITES];
-    int n;
-    if (parts_of(o, "normalizers", part, &n, e))
-        return -1;
-    for (int i = 0; i < n; i++) {
-        const char *type = type_of(part[i]);
-        struct rewrite *w = &t->normal[t->normals++];
-        int status = !strcmp(type, "Prepend")   ? read_prepend(part[i], w, e)
-                     : !strcmp(type, "Replace") ? read_replace(part[i], w, e)
-                                                : fail(e, "a normalizer of type %.60s is not supported", type);
-        if (status)
-            return -1;
+    text_clear(out);
+    text_add(out, "", 0);
+    for (int i = 0, n; i < len; i += n) {
+        enum utf8_kind kind;
+        n = utf8_next(s + i, len - i, &kind);
+        int point = utf8_point(s + i, n), visible = (point > 32 && point < 127) || (point > 0xa0 && point < 256);
+        int byte = visible && point != 0xad ? point : point < 256 || point > 0x143 ? -1 : hidden_byte(point - 256);
+        if (byte < 0) {
+            text_clear(out);
+            text_add(out, s, len);
+            return;
+        }
+        text_add(out, (char[]){(char)byte}, 1);
     }
-    return 0;
 }
 
-static int read_strip(struct tokenizer *t, const json_t *o, struct error *e)
+static void shown_text(const struct tokenizer *t, struct span p, struct text *out, int *status, struct error *e)
 {
-    int len;
-    long start, stop;
-    const char *s = need_string(o, "content", &len, e);
-    if (!s || only_members(o, "type|content|start|stop", "Strip", e) || json_need_int(o, "start", 0, 1, &start, e) ||
-        json_need_int(o, "stop", 0, 0, &stop, e))
-        return -1;
-    if (len != 1)
-        return fail(e, "Strip of \"%.60s\" is not supported, only of one ASCII character", s);
-    t->strip = start ? (unsigned char)s[0] : -1;
-    return 0;
-}
-
-/* Their order has to be Replace, ByteFallback, Fuse, Strip, each if at all: then pieces can be decoded one by one. */
-static int read_decoder(struct tokenizer *t, const json_t *o, struct error *e)
-{
-    static const char *const order[] = {"Replace", "ByteFallback", "Fuse", "Strip"};
-    const json_t *part[MAX_REWRITES];
-    int n, last = 0, fused = 0;
-    if (parts_of(o, "decoders", part, &n, e))
-        return -1;
-    if (n == 0)
-        return fail(e, "\"decoder\" is missing or empty: tokens joined by spaces are not supported");
-    for (int i = 0; i < n; i++) {
-        int kind = 0, status = 0;
-        while (kind < 4 && strcmp(type_of(part[i]), order[kind]))
-            kind++;
-        if (kind == 4)
-            return fail(e, "a decoder of type %.60s is not supported", type_of(part[i]));
-        if (kind < last || (kind > 0 && kind == last) || (kind == 3 && !fused))
-            return fail(e, "the decoder %s after %s is not supported", order[kind], i ? order[last] : "nothing");
-        last = kind;
-        fused |= kind == 2;
-        t->bytes_back |= kind == 1;
-        if (kind == 0)
-            status = read_replace(part[i], &t->back[t->backs++], e);
-        else if (kind == 3)
-            status = read_strip(t, part[i], e);
-        if (status)
-            return -1;
+    if (t->byte_level) {
+        spelled_bytes(t->pool.s + p.start, p.len, out);
+        return;
     }
-    return 0;
-}
-
-/* TemplateProcessing: nothing, or one token in front of the text. The form for pairs of texts is never used here. */
-static int read_template(struct tokenizer *t, const json_t *o, struct error *e)
-{
-    if (!o || json_is_null(o))
-        return 0;
-    if (strcmp(type_of(o), "TemplateProcessing"))
-        return fail(e, "a post_processor of type %.60s is not supported", type_of(o));
-    const json_t *single = json_object_get(o, "single");
-    size_t n = json_array_size(single);
-    if (n < 1 || n > 2 || !json_object_get(json_array_get(single, n - 1), "Sequence"))
-        return fail(e,
-                    "\"single\" of the post_processor is not supported: only a text, with one token in front or none");
-    if (n == 1)
-        return 0;
-    const char *name = json_get_string(json_object_get(json_array_get(single, 0), "SpecialToken"), "id", NULL);
-    if (!name)
-        return fail(e, "\"single\" of the post_processor does not begin with a SpecialToken");
-    const json_t *ids = json_object_get(json_object_get(json_object_get(o, "special_tokens"), name), "ids");
-    const json_t *id = json_array_get(ids, 0);
-    if (json_array_size(ids) != 1 || !json_is_integer(id))
-        return fail(e, "the post_processor's token \"%.60s\" has no single id", name);
-    if (json_integer_value(id) < 0 || json_integer_value(id) >= t->vocab || t->piece[json_integer_value(id)].start < 0)
-        return fail(e, "the post_processor's token \"%.60s\" has id %lld, which is not in the vocabulary", name,
-                    (long long)json_integer_value(id));
-    t->bos = (int)json_integer_value(id);
-    return 0;
+    *status = rewrite_text(t->back, t->backs, t->pool.s + p.start, p.len, out, e);
+    int byte = t->bytes_back ? byte_of_piece(out->s, out->len) : -1;
+    if (byte >= 0) {
+        text_clear(out);
+        text_add(out, (char[]){(char)byte}, 1);
+    }
 }
 
 /* What each token decodes to. Pieces are rewritten out of the pool that they are copied into. */
@@ -525,22 +421,22 @@ static int decode_pieces(struct tokenizer *t, struct error *e)
     struct text shown = {0};
     int status = 0;
     for (int id = 0; id < t->vocab && status == 0; id++) {
-        struct span p = t->piece[id];
-        if (p.start < 0)
+        if (t->piece[id].start < 0)
             continue;
-        status = rewrite_text(t->back, t->backs, t->pool.s + p.start, p.len, &shown, e);
-        int byte = t->bytes_back ? byte_of_piece(shown.s, shown.len) : -1;
-        if (byte >= 0) {
-            text_clear(&shown);
-            text_add(&shown, (char[]){(char)byte}, 1);
-        }
+        shown_text(t, t->piece[id], &shown, &status, e);
         if (status == 0 && (shown.len > MAX_PIECE || t->pool.len > MAX_POOL))
             status = fail(e, "what the decoder makes of the tokens is too long (id %d: %d bytes)", id, shown.len);
         else if (status == 0)
             t->shown[id] = pool_add(t, shown.s, shown.len);
     }
     text_free(&shown);
-    return status;
+    if (status || !t->byte_level || !t->ignore_merges)
+        return status;
+    index_make(&t->by_shown, t->vocab);
+    for (int id = 0; id < t->vocab; id++)
+        if (t->flag[id] & TOKEN_MODEL)
+            index_add(t, &t->by_shown, t->shown[id], id);
+    return 0;
 }
 
 /* The file does not say which token ends a text. These are the names that the families of models use for it. */
@@ -561,12 +457,12 @@ static int read_root(struct tokenizer *t, json_t *root, struct error *e)
     if (only_members(root,
                      "version|truncation|padding|added_tokens|normalizer|pre_tokenizer|post_processor|decoder|model",
                      "tokenizer.json", e) ||
-        must_be_null(root, "truncation", e) || must_be_null(root, "padding", e) ||
-        must_be_null(root, "pre_tokenizer", e))
+        must_be_null(root, "truncation", e) || must_be_null(root, "padding", e))
         return -1;
-    if (read_model(t, model, added, e) || read_normalizer(t, json_object_get(root, "normalizer"), e) ||
+    if (read_pre_tokenizer(t, json_object_get(root, "pre_tokenizer"), e) ||
+        read_normalizer(t, json_object_get(root, "normalizer"), e) || read_model(t, model, added, e) ||
         read_decoder(t, json_object_get(root, "decoder"), e) ||
-        read_template(t, json_object_get(root, "post_processor"), e) || decode_pieces(t, e))
+        read_post_processor(t, json_object_get(root, "post_processor"), e) || decode_pieces(t, e))
         return -1;
     t->eos = find_eos(t);
     return 0;
@@ -576,7 +472,7 @@ int tokenizer_parse(struct tokenizer *t, char *json, size_t len, struct error *e
 {
     t->json = json;
     t->json_len = len;
-    t->bos = t->eos = t->strip = -1;
+    t->bos = t->eos = t->strip = t->unknown = -1;
     memset(t->byte_id, 0xff, sizeof t->byte_id);
     json_t *root = json_parse(json, len, e);
     if (!root)
