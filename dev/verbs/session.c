@@ -47,13 +47,6 @@ struct sampling session_sampling(const struct rollout_config *r)
     return s;
 }
 
-static int tokenizer_exists(const char *dir)
-{
-    char path[1100];
-    snprintf(path, sizeof path, "%s/tokenizer.json", dir);
-    return file_size(path) >= 0;
-}
-
 /* A model directory brings its tokenizer; without one the characters of the task are the tokens, after an end of
  * sequence where the model has a token to spare for it. */
 static int open_tokenizer(struct session *s, struct error *e)
@@ -164,7 +157,7 @@ int session_open(struct session *s, const char *recipe, const char *const *overr
         return -1;
     s->max_prompt = s->task.longest_prompt + 2; /* a token holds at least one byte; and room for a first token */
     s->max_gold = s->task.longest_gold + 1;
-    if (device_open(&s->device, &cpu_ops, run->threads, e))
+    if (device_open(&s->device, default_ops, run->threads, e))
         return -1;
     return open_policy(s, trainable, e);
 }
@@ -177,7 +170,7 @@ int session_open_model(struct session *s, const char *dir, int need_tokenizer, i
         if (!s->tokenizer)
             return -1;
     }
-    if (device_open(&s->device, &cpu_ops, threads, e) || arch_from_checkpoint(s, dir, e))
+    if (device_open(&s->device, default_ops, threads, e) || arch_from_checkpoint(s, dir, e))
         return -1;
     if (model_create(&s->policy, &s->arch, 0, &s->device, 0, e))
         return -1;
