@@ -29,9 +29,9 @@ enum {
     P_OPERATORS,
     P_USE,
     P_FORM,
-    P_ATTEMPTS,
+    P_WRONG,
     P_GIVE_UP,
-    P_WRONG
+    P_ATTEMPTS
 };
 enum { USE_ALL, USE_ANY };
 enum { FORM_EQUATIONS, FORM_EXPRESSION, FORM_SEARCH };
@@ -46,14 +46,15 @@ static const struct param params[] = {
      NULL},
     {"use", PARAM_CHOICE, "all", 0, 0, "all|any", "Every number exactly once, or at most once.", NULL},
     {"form", PARAM_CHOICE, "equations", 0, 0, "equations|expression|search",
-     "Teacher: one equation a line; one expression; or attempts that fail, each given up with '?', and then equations.",
+     "Teacher: one equation a line; one expression; or equations where an attempt that misses is given up with '?' and "
+     "followed by another.",
      NULL},
-    {"attempts", PARAM_INT, "4", 1, 16, NULL, "Teacher: most attempts that fail, a number drawn evenly from 0.",
-     "form=search"},
-    {"give_up", PARAM_NUMBER, "0", 0, 1, NULL,
-     "Teacher: share of texts that end with '?' after one attempt that fails.", "form=search"},
     {"wrong", PARAM_NUMBER, "0", 0, 1, NULL,
-     "Teacher: share of texts that are a random attempt instead, arithmetically true, which misses the target.", NULL},
+     "Teacher: chance that an attempt is a random working, true but missing the target.", NULL},
+    {"give_up", PARAM_NUMBER, "0", 0, 1, NULL, "Teacher: chance that a text ends with an attempt that was given up.",
+     "form=search"},
+    {"attempts", PARAM_INT, "4", 1, 16, NULL, "Teacher: most attempts that miss; the next one is a solution.",
+     "form=search"},
     {0}};
 
 enum { SEED_ITEM = 5 }; /* of what is fixed for all runs; changing it changes every item */
@@ -321,28 +322,25 @@ static void add_working(const struct task *t, const struct working *w, struct te
 
 static void gold(const struct task *t, const struct item *it, struct rng r, struct text *out)
 {
-    enum { WRONG, ATTEMPTS, GIVE_UP, MISSES = 16, OF_MISS = TRIES * WORKING_DRAWS }; /* positions of draws */
+    enum { WRONG, GIVE_UP, OF_ATTEMPT, MISSES = 64, OF_MISS = TRIES * WORKING_DRAWS }; /* positions of draws */
     struct puzzle p;
     struct working w;
-    int form = knob(t, P_FORM), failed = 0;
-    int wrong = rng_uniform(r, WRONG) < t->value[P_WRONG].num;
-    int gives_up = form == FORM_SEARCH && rng_uniform(r, GIVE_UP) < t->value[P_GIVE_UP].num;
-    if (form == FORM_SEARCH)
-        failed = rng_below(r, ATTEMPTS, knob(t, P_ATTEMPTS) + 1);
+    int form = knob(t, P_FORM), most = form == FORM_SEARCH ? knob(t, P_ATTEMPTS) : 1;
     text_clear(out);
     read_prompt(&it->prompt, &p);
-    for (int i = 0; i < failed && !gives_up; i++) {
-        draw_miss(t, &p, r, MISSES + OF_MISS * (1 + (uint64_t)i), &w);
+    for (uint64_t i = 0; i < (uint64_t)most; i++) {
+        if (rng_uniform(r, i * OF_ATTEMPT + WRONG) >= t->value[P_WRONG].num)
+            break;
+        draw_miss(t, &p, r, MISSES + OF_MISS * i, &w);
         add_working(t, &w, out);
-        text_add(out, "?\n", 2);
+        if (form != FORM_SEARCH)
+            return;
+        text_add(out, "?", 1);
+        if (rng_uniform(r, i * OF_ATTEMPT + GIVE_UP) < t->value[P_GIVE_UP].num)
+            return;
+        text_add(out, "\n", 1);
     }
-    if (!wrong && !gives_up) {
-        text_add(out, form == FORM_EXPRESSION ? it->answer.s : it->extra.s, -1);
-        return;
-    }
-    draw_miss(t, &p, r, MISSES, &w);
-    add_working(t, &w, out);
-    text_add(out, "?", gives_up);
+    text_add(out, form == FORM_EXPRESSION ? it->answer.s : it->extra.s, -1);
 }
 
 /* ---- the verifier ---- */

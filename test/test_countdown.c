@@ -493,11 +493,13 @@ static void test_max_steps(void **state)
 static void test_perfect_teacher(void **state)
 {
     (void)state;
-    static const char *const forms[] = {"form=equations", "form=expression", "form=search"};
+    /* one that searches may miss as long as it goes on */
+    static const char *const forms[][2] = {
+        {"form=equations", "wrong=0"}, {"form=expression", "wrong=0"}, {"form=search", "wrong=0.5"}};
     for (int c = 0; c < 3 * SETTINGS; c++) {
-        const char *set[8] = {forms[c / SETTINGS]};
+        const char *set[8] = {forms[c / SETTINGS][0], forms[c / SETTINGS][1]};
         for (int k = 0; settings[c % SETTINGS][k]; k++)
-            set[k + 1] = settings[c % SETTINGS][k];
+            set[k + 2] = settings[c % SETTINGS][k];
         struct task t;
         struct item it = {0};
         struct text text = {0};
@@ -563,41 +565,40 @@ static void test_teacher_wrong(void **state)
     task_close(&t);
 }
 
+/* Each attempt misses with probability 0.4, after a miss half the texts end; the fourth is always a solution. */
 static void test_teacher_search(void **state)
 {
     (void)state;
     struct task t;
     struct item it = {0};
     struct text text = {0};
-    int given_up = 0, failed[4] = {0};
-    open_task(&t, "countdown", SET("form=search", "attempts=3", "give_up=0.2"));
+    int given_up[4] = {0}, solved[4] = {0};
+    open_task(&t, "countdown", SET("form=search", "wrong=0.4", "attempts=3", "give_up=0.5"));
     for (uint64_t i = 0; i < TEXTS; i++) {
         t.row->make(&t, SPLIT_TRAIN, i, &it);
         t.row->gold(&t, &it, rng_stream(5, RNG_TEACHER, 0, i, 0), &text);
-        int target = read_numbers(it.prompt.s).target, attempts = 0;
-        char *at = text.s, *end;
-        for (; (end = strchr(at, '?')); at = end + 2, attempts++) {
+        int target = read_numbers(it.prompt.s).target, misses = 0, last = 0;
+        assert_true(text.len <= t.longest_gold);
+        for (char *at = text.s, *end; !last; at = end + 2) {
             struct numbers p = read_numbers(it.prompt.s);
-            int last = end[1] == 0;
-            *end = 0;
+            end = strchr(at, '?');
+            last = !end || end[1] == 0;
+            if (end)
+                *end = 0;
             int result = follow(at, &p);
-            assert_true(result > 0 && result != target && p.n == 1);
+            assert_true(p.n == 1 && result > 0 && (end != NULL) == (result != target));
+            misses += end != NULL;
+            assert_true(misses <= 3);
             if (last)
-                break;
+                (end ? given_up : solved)[misses]++;
         }
-        if (end) {
-            assert_int_equal(attempts, 0);
-            given_up++;
-            continue;
-        }
-        struct numbers p = read_numbers(it.prompt.s);
-        assert_int_equal(follow(at, &p), target);
-        assert_true(attempts <= 3);
-        failed[attempts]++;
     }
-    expect_share(given_up, TEXTS, 0.2);
-    for (int k = 0; k <= 3; k++)
-        expect_share(failed[k], TEXTS - given_up, 0.25);
+    expect_share(solved[0], TEXTS, 0.6);
+    expect_share(solved[1], TEXTS, 0.4 * 0.5 * 0.6);
+    expect_share(solved[2], TEXTS, 0.2 * 0.2 * 0.6);
+    expect_share(solved[3], TEXTS, 0.2 * 0.2 * 0.2);
+    for (int k = 1; k <= 3; k++)
+        expect_share(given_up[k], TEXTS, pow(0.2, k));
     text_free(&text);
     item_free(&it);
     task_close(&t);
