@@ -23,13 +23,15 @@ void model_step(struct model *m, const struct optimiser *o, double grad_norm)
     struct device *d = m->dev;
     m->steps++;
     double scale = o->clip > 0 && grad_norm > o->clip ? o->clip / grad_norm : 1;
+    /* corrections for the betas that the operations compute with: 1 - 0.999f is 1.3e-5 off 1 - 0.999 */
+    float beta1 = (float)o->beta1, beta2 = (float)o->beta2;
     struct adamw step = {(float)o->lr,
-                         (float)o->beta1,
-                         (float)o->beta2,
+                         beta1,
+                         beta2,
                          (float)o->eps,
                          0,
-                         (float)(1 - pow(o->beta1, (double)m->steps)),
-                         (float)(1 - pow(o->beta2, (double)m->steps)),
+                         (float)(1 - pow(beta1, (double)m->steps)),
+                         (float)(1 - pow(beta2, (double)m->steps)),
                          (float)scale};
     for (int i = 0; i < m->tensors; i++) {
         const struct tensor *t = &m->tensor[i];
