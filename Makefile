@@ -3,7 +3,7 @@
 # make test       all tests; ends with `N passed, N failed, N skipped`
 # make fuzz       hostile input for every reader, FUZZ_SECONDS=60 each (needs clang); make fuzz-coverage: what it reaches
 # make asan       .build/asan/train_rl with address and undefined-behaviour sanitizers
-# make debug      .build/debug/train_rl with -O0 -g
+# make debug      .build/debug/train_rl to step through: -O0 -g, the reference operations in double precision, one thread
 # make deps       install the libraries system-wide (needs root; never done unless typed)
 # make format     clang-format over all our files
 # make clean      forget .build and the program; .deps stays
@@ -58,8 +58,10 @@ OPTIMISE_coverage := -O0 -g -fsanitize=fuzzer-no-link -fprofile-instr-generate -
 OPTIMISE_asan := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 # The checks that sanitizers insert make gcc see flows that do not exist; the release build has these warnings.
 QUIET_asan := -Wno-restrict -Wno-format-truncation -Wno-maybe-uninitialized -Wno-stringop-overflow -Wno-unknown-warning-option
+DEFINE_debug := -DREFERENCE_OPERATIONS
+OPENMP := $(if $(filter debug,$(VARIANT)),,$(OPENMP))
 MACHINE := $(if $(ARCH),-march=$(ARCH))
-CFLAGS := -std=c11 -D_GNU_SOURCE $(OPTIMISE_$(VARIANT)) $(MACHINE) -ffp-contract=off $(OPENMP) -Wall -Wextra \
+CFLAGS := -std=c11 -D_GNU_SOURCE $(OPTIMISE_$(VARIANT)) $(DEFINE_$(VARIANT)) $(MACHINE) -ffp-contract=off $(OPENMP) -Wall -Wextra \
 	$(if $(OPENMP),,-Wno-unknown-pragmas) $(QUIET_$(VARIANT)) $(if $(WERROR),-Werror) $(DEPS_CFLAGS)
 LDLIBS := $(DEPS_LIBS) -lm
 

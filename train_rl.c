@@ -10,6 +10,7 @@
  */
 #include "dev/verbs/report.h"  /* defines: report_curves */
 #include "dev/verbs/closing.h" /* defines: report_opening, report_closing */
+#include "dev/verbs/loop.h"    /* declares what of this file the verb trace runs */
 #include "dev/verbs/resume.h"  /* defines: resume_save, resume_load */
 #include "dev/verbs/runlog.h"  /* defines: runlog_line, runlog_samples, struct timing */
 #include "dev/verbs/trainer.h" /* defines: struct trainer, trainer_open, evaluate, rundir_* */
@@ -28,6 +29,11 @@ static void on_interrupt(int signal_number)
 {
     interrupted = 1;
     signal(signal_number, SIG_DFL);
+}
+
+void stop_after_step(void)
+{
+    interrupted = 1;
 }
 
 /* ---- stages ---- */
@@ -53,6 +59,7 @@ static int run_stages(struct trainer *t, const struct phase *ph, enum stage_kind
         if (loss && !isfinite(*loss))
             return fail(e, "step %ld: the loss is %g after stage %s in the groups %d to %d of the batch", t->step,
                         *loss, u->stage->name, g0, g1 - 1);
+        trainer_look(t, &(struct sight){AFTER_STAGE, ph, u, g0, g1, den, loss ? *loss : 0, 0, 0});
     }
     return 0;
 }
@@ -304,7 +311,7 @@ static void micro_sample(struct trainer *t, int i, int parent, int last, int *ro
 }
 
 /* Describe groups [g0, g1) to the device. */
-static void micro_fill(struct trainer *t, int g0, int g1)
+void micro_fill(struct trainer *t, int g0, int g1)
 {
     struct micro *m = &t->micro;
     const struct batch *b = &t->batch;
@@ -465,8 +472,10 @@ static int optimiser_step(struct trainer *t, const struct phase *ph, int g0, int
         return fail(e, "step %ld: the gradient norm is %g; lower optim.lr or set optim.clip", t->step, norm);
     const struct optim_config *o = &ph->optim;
     struct optimiser step = {lr, o->beta1, o->beta2, o->eps, o->weight_decay, o->clip};
+    trainer_look(t, &(struct sight){AFTER_BACKWARD, ph, NULL, g0, g1, &den, loss, norm, lr});
     if (den.tokens > 0) /* nothing kept: no step, not even of the moments */
         model_step(&t->s.policy, &step, norm);
+    trainer_look(t, &(struct sight){AFTER_UPDATE, ph, NULL, g0, g1, &den, loss, norm, lr});
     metric_add(&t->metrics, "loss", loss, 1);
     metric_add(&t->metrics, "grad_norm", norm, 1);
     return 0;
@@ -500,6 +509,8 @@ static int evaluate_now(struct trainer *t, int k, struct evaluation *v, struct s
 static int evaluate_step(struct trainer *t, const struct phase *ph, struct error *e)
 {
     struct evaluation v;
+    if (!trainer_records(t))
+        return 0;
     if (evaluate_now(t, 0, &v, NULL, e))
         return -1;
     return rundir_append(&t->dir, RUN_EVAL, evaluation_json(&v, t->step, ph->name, NULL), e);
@@ -508,6 +519,8 @@ static int evaluate_step(struct trainer *t, const struct phase *ph, struct error
 static int milestone(struct trainer *t, const struct phase *ph, const char *name, double seconds, int keep_answers,
                      struct error *e)
 {
+    if (!trainer_records(t))
+        return 0;
     struct milestone *m = &t->milestone[t->milestones++];
     snprintf(m->name, sizeof m->name, "%s", name);
     m->train_seconds = seconds;
@@ -521,6 +534,8 @@ static int save(struct trainer *t, struct error *e)
 {
     char directory[700], temporary[700], recipe[800];
     double start = clock_now();
+    if (!trainer_records(t))
+        return 0;
     rundir_path(&t->dir, "checkpoint", directory);
     rundir_path(&t->dir, "checkpoint.new", temporary);
     if (file_remove_directory(temporary, e) || file_make_directory(temporary, e))
@@ -574,6 +589,13 @@ static void bind_channels(struct trainer *t, struct phase *ph)
                                                     (int)(ph->stage[i].stage->gradients >> c & 1));
 }
 
+static int write_down(struct trainer *t, const struct phase *ph, double lr, const struct timing *time, struct error *e)
+{
+    if (rundir_append(&t->dir, RUN_LOG, runlog_line(t, ph, lr, time), e))
+        return -1;
+    return ph->source == SOURCE_ROLLOUT && t->phase_step % 10 == 0 ? runlog_samples(t, ph, e) : 0;
+}
+
 /* One step of a phase: collect, credit, advantage, update, log. */
 static int train_step(struct trainer *t, const struct phase *ph, struct error *e)
 {
@@ -590,10 +612,9 @@ static int train_step(struct trainer *t, const struct phase *ph, struct error *e
     time.step = clock_now() - start;
     time.update = time.step - time.collect;
     t->phase_seconds += time.step;
-    if (rundir_append(&t->dir, RUN_LOG, runlog_line(t, ph, lr, &time), e))
+    if (trainer_records(t) && write_down(t, ph, lr, &time, e))
         return -1;
-    if (ph->source == SOURCE_ROLLOUT && t->phase_step % 10 == 0 && runlog_samples(t, ph, e))
-        return -1;
+    trainer_look(t, &(struct sight){AFTER_STEP, ph, NULL, 0, t->batch.groups, NULL, 0, 0, lr});
     t->step++;
     t->phase_step++;
     return 0;
@@ -710,13 +731,14 @@ static int open_run(struct trainer *t, struct error *e)
     return rundir_reopen(&t->dir, r->run.resume, e) || resume_load(t, e) ? -1 : 0;
 }
 
-static int run_phases(struct trainer *t, struct error *e)
+int run_phases(struct trainer *t, struct error *e)
 {
     struct error other;
     int status = 0;
     while (t->phase < t->s.recipe.phases && !status && !interrupted)
         status = run_phase(t, e);
-    if (t->step > 0 && report_curves(t->dir.path, &other) && !status) /* also after a failure: they show how it came */
+    int drawn = t->step > 0 && trainer_records(t); /* also after a failure: the curves show how it came */
+    if (drawn && report_curves(t->dir.path, &other) && !status)
         status = fail(e, "%s", other.text);
     return status;
 }

@@ -220,6 +220,7 @@ struct ops {
 };
 
 extern const struct ops cpu_ops, ref_ops;
+extern const struct ops *const default_ops; /* cpu_ops; in the debug build ref_ops, because it is there to be read */
 
 static inline Dev dev_at(const struct device *d, Dev x, size_t reals)
 {

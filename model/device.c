@@ -38,6 +38,12 @@ static const char *missing_instructions(void)
     return NULL;
 }
 
+#ifdef REFERENCE_OPERATIONS
+const struct ops *const default_ops = &ref_ops;
+#else
+const struct ops *const default_ops = &cpu_ops;
+#endif
+
 int device_open(struct device *d, const struct ops *ops, int threads, struct error *e)
 {
     *d = (struct device){0};
@@ -51,6 +57,9 @@ int device_open(struct device *d, const struct ops *ops, int threads, struct err
     d->ops = ops;
     d->world = 1;
     d->threads = threads > 0 ? threads : processors > 0 ? (int)processors : 1;
+#ifndef _OPENMP
+    d->threads = 1;
+#endif
     return 0;
 }
 

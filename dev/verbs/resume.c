@@ -247,7 +247,7 @@ static json_t *read_state(const struct safetensors *f, struct error *e)
     return state;
 }
 
-static int read_checkpoint(struct trainer *t, const char *directory, long lines[RUN_FILES], struct error *e)
+int resume_read(struct trainer *t, const char *directory, long lines[RUN_FILES], struct error *e)
 {
     struct safetensors f;
     char path[800];
@@ -307,7 +307,7 @@ int resume_load(struct trainer *t, struct error *e)
     char directory[700];
     long lines[RUN_FILES] = {0};
     rundir_path(&t->dir, "checkpoint", directory);
-    if (file_is_directory(directory) ? read_checkpoint(t, directory, lines, e) : check_recipe(t, t->dir.path, e))
+    if (file_is_directory(directory) ? resume_read(t, directory, lines, e) : check_recipe(t, t->dir.path, e))
         return -1;
     if (rundir_cut(&t->dir, lines, e))
         return -1;

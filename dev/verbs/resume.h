@@ -19,4 +19,8 @@ int resume_save(struct trainer *t, const char *directory, struct error *e);
  * with the first line that differs. */
 int resume_load(struct trainer *t, struct error *e);
 
+/* Only what the checkpoint `directory` says of weights, optimiser and counters; lines: of each JSONL file when it was
+ * saved. Nothing is written anywhere. */
+int resume_read(struct trainer *t, const char *directory, long lines[RUN_FILES], struct error *e);
+
 #endif

@@ -106,6 +106,17 @@ static int open_model(struct trainer *t, int i, struct error *e)
     return u->init ? 0 : checkpoint_load(&t->model[i], u->path, e);
 }
 
+int trainer_records(const struct trainer *t)
+{
+    return t->dir.path[0] != 0;
+}
+
+void trainer_look(struct trainer *t, const struct sight *s)
+{
+    if (t->watch)
+        t->watch(t->watch_context, t, s);
+}
+
 int trainer_branch(const struct recipe *r, int phase)
 {
     const char *name = r->phase[phase].branch;

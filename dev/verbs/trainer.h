@@ -15,6 +15,24 @@ struct micro {
     int *group_segment, *group_entry; /* first of each group, one more at the end */
 };
 
+/* Somebody who looks on while the loop works (the verb trace): told after each of these moments, changes nothing. */
+enum moment {
+    AFTER_STAGE,    /* any stage of any kind */
+    AFTER_BACKWARD, /* the gradient of an optimiser step is whole; the weights are still those it was made with */
+    AFTER_UPDATE,   /* the weights are new */
+    AFTER_STEP      /* of the run: everything its log line says is known */
+};
+struct sight {
+    enum moment moment;
+    const struct phase *phase;
+    const struct stage_use *stage;  /* AFTER_STAGE, otherwise NULL */
+    int g0, g1;                     /* groups the stage ran on, or those of the optimiser step */
+    const struct denominators *den; /* of the optimiser step; NULL outside one */
+    double loss, grad_norm, lr;     /* the loss so far; the other two AFTER_BACKWARD and later */
+};
+struct trainer;
+typedef void watcher(void *context, struct trainer *t, const struct sight *s);
+
 struct trainer {
     struct session s;
     struct model model[MAX_MODELS];    /* those of [models], in the recipe's order */
@@ -50,10 +68,16 @@ struct trainer {
     int milestones;
     double started;
     double saved_at, save_cost; /* clock after the last checkpoint, seconds it took */
+    watcher *watch;             /* NULL in training */
+    void *watch_context;
 };
 
 int trainer_open(struct trainer *t, const char *recipe, const char *const *overrides, int count, struct error *e);
 void trainer_close(struct trainer *t);
+/* 0: nobody opened a run directory for it; then it neither evaluates nor writes, which changes no number of training.
+ */
+int trainer_records(const struct trainer *t);
+void trainer_look(struct trainer *t, const struct sight *s);
 /* The phase that this one branches from; -1: none, -2: it names no earlier phase. */
 int trainer_branch(const struct recipe *r, int phase);
 
