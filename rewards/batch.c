@@ -53,6 +53,7 @@ static int plan_tokens(struct batch *b, struct plan *p)
         {"batch logp_rollout", &b->logp_rollout, tokens * sizeof(double)},
         {"batch token_reward", &b->token_reward, tokens * sizeof(double)},
         {"batch advantage", &b->advantage, tokens * sizeof(double)},
+        {"batch returns", &b->returns, tokens * sizeof(double)},
         {"batch supports", &b->supports, tokens * sizeof(int32_t)},
         {"batch support", &b->support, tokens * support * sizeof(int32_t)},
     };
@@ -126,10 +127,11 @@ struct component *batch_component(struct batch *b, const char *name, enum level 
             die("component '%s': a batch has room for %d", name, MAX_COMPONENTS);
         at = b->components++;
         struct component *c = &b->component[at];
-        int n = level == LEVEL_SEQUENCE ? b->max_samples : level == LEVEL_STEP ? b->max_steps : b->max_tokens;
+        const int room[] = {b->max_samples, b->max_steps, b->max_tokens,
+                            b->max_groups}; /* in the order of enum level */
         snprintf(c->name, sizeof c->name, "%s", name);
         c->level = level;
-        c->value = mem_alloc((size_t)n, sizeof(double));
+        c->value = mem_alloc((size_t)room[level], sizeof(double));
     }
     if (b->component[at].level != level)
         die("component '%s' is written at two levels", name);

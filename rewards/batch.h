@@ -10,15 +10,15 @@
 
 struct item; /* data/task.h */
 
-enum level { LEVEL_SEQUENCE, LEVEL_STEP, LEVEL_TOKEN };
-enum { MAX_COMPONENTS = 16, MAX_CHANNELS = 16 };
+enum level { LEVEL_SEQUENCE, LEVEL_STEP, LEVEL_TOKEN, LEVEL_GROUP };
+enum { MAX_COMPONENTS = 40, MAX_CHANNELS = 16 };
 
-/* A named part of the reward. One value a sample, a step or a token. */
+/* A named part of the reward, or another number that stages hand on. One value a sample, a step, a token or a group. */
 struct component {
     char name[32];
     enum level level;
     int written;   /* by a stage since the batch was cleared; only then does a shape read it */
-    double *value; /* [samples], [steps] or [tokens] */
+    double *value; /* [samples], [steps], [tokens] or [groups] */
 };
 /* A number per token from a model: "policy.logp", "policy.entropy", "ref.logp" ... */
 struct channel {
@@ -59,6 +59,7 @@ struct batch {
     int32_t *support, *supports; /* [tokens][max_support], [tokens]; 0: all tokens. NULL when max_support is 0 */
     double *token_reward;        /* [tokens] credit: reward or return placed on tokens */
     double *advantage;           /* [tokens] */
+    double *returns;             /* [tokens] credit: what a critic is to predict */
 
     struct component component[MAX_COMPONENTS];
     int components;

@@ -240,9 +240,10 @@ static void add_phase(struct ini *ini)
     ini_add_section(ini, "phase", "rl", (struct origin){0});
 }
 
-int recipe_load(struct recipe *r, const char *name_or_path, const char *const *overrides, int count, struct error *e)
+static int load(struct recipe *r, const char *name_or_path, const char *const *overrides, int count, int for_data,
+                struct error *e)
 {
-    *r = (struct recipe){.ini = mem_alloc(1, sizeof(struct ini))};
+    *r = (struct recipe){.ini = mem_alloc(1, sizeof(struct ini)), .for_data = for_data};
     int bad = is_path(name_or_path) ? open_file(r, name_or_path, e) : open_built_in(r, name_or_path, e);
     if (!bad) {
         add_phase(r->ini);
@@ -257,8 +258,23 @@ int recipe_load(struct recipe *r, const char *name_or_path, const char *const *o
     return 0;
 }
 
+int recipe_load(struct recipe *r, const char *name_or_path, const char *const *overrides, int count, struct error *e)
+{
+    return load(r, name_or_path, overrides, count, 0, e);
+}
+
+int recipe_load_for_data(struct recipe *r, const char *name_or_path, const char *const *overrides, int count,
+                         struct error *e)
+{
+    return load(r, name_or_path, overrides, count, 1, e);
+}
+
 void recipe_free(struct recipe *r)
 {
+    for (int f = 0; f < r->phases; f++)
+        for (int i = 0; i < r->phase[f].stages; i++)
+            for (int k = 0; k < MAX_STATES; k++)
+                state_free(&r->phase[f].stage[i].state[k]);
     mem_free(r->title);
     mem_free(r->text);
     ini_free(r->ini);

@@ -16,7 +16,8 @@ struct stage_use {
     const struct stage *stage;
     struct value value[MAX_PARAMS];
     int channel[6]; /* filled by the loop when the batch is made */
-    int line;       /* in the recipe, 0: command line or default */
+    struct state state[MAX_STATES];
+    int line; /* in the recipe, 0: command line or default */
 };
 struct model_use {
     char name[24];
@@ -84,13 +85,17 @@ struct recipe {
     struct run_config run;
     struct phase phase[MAX_PHASES];
     int phases;
-    char *text; /* resolved recipe, re-runnable, every key written; without the [run] keys that must not matter */
-    void *ini;  /* parsed lines */
+    int for_data; /* its stages run on numbers that are given */
+    char *text;   /* resolved recipe, re-runnable, every key written; without the [run] keys that must not matter */
+    void *ini;    /* parsed lines */
 };
 
 /* Load a built-in recipe by name or a file by path (anything with '/' or ending in .ini), apply overrides
  * ("key=value"), resolve, check. Every complaint names file and line (or the override) and the nearest valid name. */
 int recipe_load(struct recipe *r, const char *name_or_path, const char *const *overrides, int count, struct error *e);
+/* The same for numbers that are given, not trained: nothing is refused because it would change nothing. */
+int recipe_load_for_data(struct recipe *r, const char *name_or_path, const char *const *overrides, int count,
+                         struct error *e);
 void recipe_free(struct recipe *r);
 int recipe_check(const struct recipe *r, struct error *e); /* called by recipe_load */
 

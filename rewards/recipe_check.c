@@ -47,6 +47,7 @@ static const struct {
     {FIELD_REWARD, "the reward", "put a score and a shape stage before it"},
     {FIELD_TOKEN_REWARD, "the token rewards", "put a credit stage or `shape = dense` before it"},
     {FIELD_ADVANTAGE, "the advantage", "put an advantage stage before it, for instance `advantage = group`"},
+    {FIELD_RETURNS, "returns", "put a stage that estimates them before it, for instance `credit = gae`"},
     {FIELD_OUTCOME, "the verdict of the outcome", "only a phase with source = rollout has verdicts"},
     {FIELD_LOGP_OLD, "the old log-probabilities", "only a phase with source = rollout has them"},
     {FIELD_TEXT, "the text of responses", "only a phase with source = rollout has responses"},
@@ -89,7 +90,7 @@ static int check_twice(const struct recipe *r, int f, int i, struct error *e)
         if (old == s)
             return complain(r->ini, origin_of(r, f, i), e, "the %s stage '%s' stands twice in phase '%s'",
                             stage_kind_names[s->kind], s->name, p->name);
-        if (s->kind == STAGE_ADVANTAGE && old->kind == STAGE_ADVANTAGE)
+        if (s->writes & old->writes & ~s->reads & FIELD_ADVANTAGE) /* one that reads it goes on from it */
             return complain(r->ini, origin_of(r, f, i), e,
                             "a second normaliser: '%s' after '%s'; the advantage is computed once", s->name, old->name);
         if ((s->writes & old->writes & (FIELD_REWARD | FIELD_TOKEN_REWARD)) && s->kind == old->kind &&
@@ -158,7 +159,7 @@ static int check_arguments(const struct recipe *r, int f, int i, struct error *e
             names[n++] = r->phase[f].stage[k].stage->name;
     for (int k = 0; k < c->args; k++) {
         int at = param_find(u->stage->params, c->arg[k].key), known = at >= 0;
-        if (at >= 0 && !param_matters(u->stage->params, at, u->value) &&
+        if (at >= 0 && !r->for_data && !param_matters(u->stage->params, at, u->value) &&
             !argument_excused(c, k, u->stage->params[at].only_if))
             return complain(ini, c->arg[k].at, e, "%s.%s would change nothing: it only matters with %s", c->name,
                             c->arg[k].key, u->stage->params[at].only_if);
@@ -416,6 +417,8 @@ int recipe_check(const struct recipe *r, struct error *e)
     for (int f = 0; f < r->phases; f++)
         if (check_phase(r, f, e))
             return -1;
+    if (r->for_data)
+        return 0;
     if (check_unused(r, e) || check_models(r, e) || check_task(r, e))
         return -1;
     if (check_reach(r, "rollout", e) || check_reach(r, "optim", e))

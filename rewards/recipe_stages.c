@@ -161,6 +161,8 @@ static int resolve_call(struct ini *ini, struct call *c, struct stage_use *u, st
     if (!s)
         return unknown_stage(ini, c, e);
     *u = (struct stage_use){.stage = s, .line = c->at.line};
+    for (int i = 0; s->state && s->state[i].name; i++)
+        u->state[i].row = &s->state[i];
     for (int i = 0; i < param_count(s->params); i++)
         if (param_parse(&s->params[i], s->params[i].def, &u->value[i], e))
             die("stage %s: the default: %s", s->name, e->text);

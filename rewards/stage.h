@@ -9,6 +9,7 @@
 #include "../model/base/param.h"
 #include "../model/base/rng.h"
 #include "batch.h"
+#include "state.h"
 
 enum stage_kind {
     STAGE_SCORE,
@@ -32,7 +33,8 @@ enum field {
     FIELD_STEPS = 32,
     FIELD_OUTCOME = 64,
     FIELD_LOGP_OLD = 128,
-    FIELD_TEXT = 256
+    FIELD_TEXT = 256,
+    FIELD_RETURNS = 512
 };
 enum couples { COUPLES_TOKEN, COUPLES_SEQUENCE, COUPLES_GROUP, COUPLES_BATCH };
 
@@ -64,6 +66,8 @@ struct stage_call {
     double *loss;                   /* loss and regular add to it, sample by sample */
     const struct task *task;        /* may be NULL */
     uint64_t seed, step;            /* for rng_stream(seed, RNG_NOISE, step, prompt key, sample) */
+    long phase_step, phase_steps;   /* step of the phase, from 0, and how many it has: for schedules */
+    struct state *state;            /* one for each of the stage's state rows */
     struct metrics *metrics;
 };
 
@@ -79,9 +83,11 @@ struct stage {
     const char *channels[6]; /* declared channels, NULL-terminated */
     unsigned gradients;      /* bit i: writes the gradient of channels[i] */
     enum couples couples;    /* losses */
-    int zero_on_equal;       /* equal rewards in a group give no policy gradient through this stage */
-    int permutable;          /* permuting the samples of a group permutes the result */
-    const char *why_not;     /* reason when one of the two flags is 0 */
+    const struct state_row
+        *state;          /* what it remembers from step to step; NULL: nothing. Ends with a row without name */
+    int zero_on_equal;   /* equal rewards in a group give no policy gradient through this stage */
+    int permutable;      /* permuting the samples of a group permutes the result */
+    const char *why_not; /* reason when one of the two flags is 0 */
     int (*run)(struct stage_call *c, struct error *e);
 };
 

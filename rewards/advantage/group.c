@@ -4,10 +4,13 @@
  * A group whose rewards are all equal gets exactly 0, whatever rounding or eps would say.
  */
 #include "../../model/base/error.h"
+#include "../../model/base/mem.h"
 #include "../stage.h"
 #include <math.h>
+#include <string.h>
 
-enum { P_STD, P_DDOF, P_EPS, P_SCALE, P_SINGLETON };
+enum { P_STD, P_DDOF, P_EPS, P_SCALE, P_SINGLETON, P_MODE };
+enum { MODE_OUTCOME, MODE_PROCESS };
 enum { SCALE_GROUP, SCALE_BATCH };
 enum { SINGLETON_ZERO, SINGLETON_RAW, SINGLETON_DROP };
 
@@ -19,6 +22,11 @@ static const struct param params[] = {
      "std=true"},
     {"singleton", PARAM_CHOICE, "zero", 0, 0, "zero|raw|drop",
      "A group of one kept sample: advantage 0; its reward with mean 0 and deviation 1; or taken out of the step.",
+     NULL},
+    {"mode", PARAM_CHOICE, "outcome", 0, 0, "outcome|process",
+     "process: the rewards of all steps of the group are what is compared, and a token gets the sum over the steps "
+     "that "
+     "end at or after it; needs the component `process`.",
      NULL},
     {0}};
 
@@ -58,6 +66,63 @@ static void drop_singletons(struct batch *b)
                 b->kept[i] = 0;
 }
 
+/* ---- process supervision: steps are compared instead of samples */
+
+/* One flag a step: its sample is kept. Steps of a group are consecutive, as its samples are. */
+static void mark_steps(const struct batch *b, int g, unsigned char *kept)
+{
+    int base = b->step_first[b->group_first[g]];
+    for (int i = b->group_first[g]; i < b->group_first[g + 1]; i++)
+        memset(kept + b->step_first[i] - base, b->kept[i], (size_t)(b->step_first[i + 1] - b->step_first[i]));
+}
+
+/* A token's advantage: the sum of the z-scores of the steps that end after it. */
+static void set_from_steps(struct batch *b, int i, const double *step, double centre, double scale)
+{
+    double rest = 0;
+    int k = b->step_first[i + 1] - 1;
+    for (int t = b->sample_first[i + 1] - 1; t >= b->sample_first[i]; t--) {
+        for (; k >= b->step_first[i] && b->step_end[k] > t - b->sample_first[i]; k--)
+            rest += scale > 0 ? (step[k] - centre) / scale : 0;
+        b->advantage[t] = b->kept[i] && b->trained[t] ? rest : 0;
+    }
+}
+
+static void group_steps(struct batch *b, int g, const double *step, const struct value *p, double batch_std)
+{
+    int first = b->step_first[b->group_first[g]], n = b->step_first[b->group_first[g + 1]] - first;
+    unsigned char *kept = mem_alloc((size_t)n, 1);
+    mark_steps(b, g, kept);
+    int single = stat_count(kept, n) == 1;
+    double centre = single ? 0 : stat_mean(step + first, kept, n);
+    double deviation = p[P_SCALE].num == SCALE_BATCH ? batch_std
+                       : single                      ? 1
+                                                     : stat_std(step + first, kept, n, (int)p[P_DDOF].num);
+    double scale = p[P_STD].num != 0 ? deviation + p[P_EPS].num : 1;
+    if (single ? p[P_SINGLETON].num != SINGLETON_RAW : stat_equal(step + first, kept, n))
+        scale = 0;
+    for (int i = b->group_first[g]; i < b->group_first[g + 1]; i++)
+        set_from_steps(b, i, step, centre, scale);
+    mem_free(kept);
+}
+
+static int run_process(struct stage_call *c, struct error *e)
+{
+    struct batch *b = c->b;
+    int at = batch_find_component(b, "process");
+    if (at < 0 || !b->component[at].written || b->component[at].level != LEVEL_STEP)
+        return fail(e, "group: mode = process needs rewards of steps; add the score stage `process`");
+    const double *step = b->component[at].value;
+    unsigned char *kept = mem_alloc((size_t)b->steps, 1);
+    for (int i = 0; i < b->samples; i++)
+        memset(kept + b->step_first[i], b->kept[i], (size_t)(b->step_first[i + 1] - b->step_first[i]));
+    double batch_std = stat_std(step, kept, b->steps, (int)c->p[P_DDOF].num);
+    mem_free(kept);
+    for (int g = 0; g < b->groups; g++)
+        group_steps(b, g, step, c->p, batch_std);
+    return 0;
+}
+
 static int run(struct stage_call *c, struct error *e)
 {
     struct batch *b = c->b;
@@ -68,6 +133,8 @@ static int run(struct stage_call *c, struct error *e)
         return -1;
     if (p[P_SINGLETON].num == SINGLETON_DROP)
         drop_singletons(b);
+    if (p[P_MODE].num == MODE_PROCESS)
+        return run_process(c, e);
     double batch_std = stat_std(b->reward, b->kept, b->samples, ddof);
     for (int g = 0; g < b->groups; g++) {
         int first = b->group_first[g], n = b->group_first[g + 1] - first, single = group_count(b, g) == 1;
@@ -90,7 +157,8 @@ const struct stage advantage_group = {
     .sentence = "The reward minus the mean of its group, over the standard deviation.",
     .citation = "DeepSeekMath: Group Relative Policy Optimization, 2024, section 4.1; std = false: Understanding "
                 "R1-Zero-Like Training (Dr. GRPO), 2025",
-    .formula = "A_it = (token_reward_it - mean_g(reward)) / (std_g(reward) + eps); 0 when all rewards of g are equal",
+    .formula = "A_it = (token_reward_it - mean_g(reward)) / (std_g(reward) + eps); 0 when all rewards of g are equal. "
+               "mode = process: A_it = sum over steps j ending after t of (r_ij - mean_g(r)) / (std_g(r) + eps)",
     .params = params,
     .reads = FIELD_REWARD | FIELD_TOKEN_REWARD | FIELD_KEPT,
     .writes = FIELD_ADVANTAGE | FIELD_KEPT,
