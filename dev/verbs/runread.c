@@ -190,12 +190,35 @@ int run_read_all(struct run_files *run, int words, const char *const *word, stru
     return n;
 }
 
-long run_wanted_steps(const struct run_files *r, int phase)
+/* Steps that the log has of a phase. */
+static long steps_made(const struct run_files *r, const char *phase)
 {
-    char name[64];
-    snprintf(name, sizeof name, "%s.steps", r->phase[phase].name);
-    const char *steps = settings_get(&r->settings, name);
-    return steps ? strtol(steps, NULL, 10) : -1;
+    for (int i = 0; i < r->phases; i++)
+        if (!strcmp(r->phase[i].name, phase))
+            return r->phase[i].count;
+    return 0;
+}
+
+int run_is_finished(const struct run_files *r, struct error *e)
+{
+    int phases = 0;
+    for (int i = 0; i < r->settings.n; i++) {
+        char name[64], phase[64];
+        const char *full = r->settings.row[i].name, *dot = strchr(full, '.');
+        if (!dot || strcmp(dot, ".source"))
+            continue;
+        snprintf(phase, sizeof phase, "%.*s", (int)(dot - full), full);
+        snprintf(name, sizeof name, "%.40s.steps", phase);
+        const char *text = settings_get(&r->settings, name);
+        snprintf(name, sizeof name, "%.40s.seconds", phase);
+        const char *limit = settings_get(&r->settings, name);
+        long wanted = text ? strtol(text, NULL, 10) : 0, made = steps_made(r, phase);
+        phases++;
+        if (made < wanted && !(limit && strtod(limit, NULL) > 0))
+            return fail(e, "%s is not finished: phase %s has %ld of %ld steps; go on with: train_rl rl run.resume=%s",
+                        r->dir, phase, made, wanted, r->dir);
+    }
+    return phases ? 0 : fail(e, "%s: its recipe.ini is missing or has no phases", r->dir);
 }
 
 const char *run_recipe(const struct run_files *r)

@@ -30,8 +30,8 @@ int run_read_all(struct run_files *run, int words, const char *const *word, stru
 
 double run_number(const json_t *o, const char *key);             /* NAN: missing, null or no number */
 int run_phase_of(const struct run_files *r, const json_t *line); /* -1: none */
-/* Steps that the recipe asks of a phase, or -1 when it does not say. */
-long run_wanted_steps(const struct run_files *r, int phase);
+/* Has every phase of recipe.ini made its steps? -1 and what is missing when not. */
+int run_is_finished(const struct run_files *r, struct error *e);
 /* The recipe's name: a built-in one with the same title, else that of the directory. */
 const char *run_recipe(const struct run_files *r);
 
