@@ -81,5 +81,5 @@ long arch_parameters(const struct arch *a)
     layer += a->mlp_bias ? up + C : 0;
     layer += a->qk_norm ? 2L * a->D : 0;
     long embedding = (long)a->V * C * (a->tied ? 1 : 2) + (a->position == POSITION_LEARNED ? (long)a->context * C : 0);
-    return embedding + a->layers * layer + norm;
+    return embedding + a->layers * layer + norm + (a->value_head ? C + 1 : 0);
 }

@@ -93,9 +93,9 @@ static void add_layer(struct model *m, int i, int small)
 static void list_tensors(struct model *m, int small)
 {
     const struct arch *a = &m->arch;
-    m->tensor = mem_alloc((size_t)a->layers * LAYER_TENSORS + 5, sizeof *m->tensor);
+    m->tensor = mem_alloc((size_t)a->layers * LAYER_TENSORS + 7, sizeof *m->tensor);
     m->layer = mem_alloc((size_t)a->layers, sizeof *m->layer);
-    m->wpe = m->normf_b = -1;
+    m->wpe = m->normf_b = m->value_w = m->value_b = -1;
     m->wte = add_tensor(m, TENSOR_MATRIX, a->V, a->C, small ? 0.1 : 0.02, 0, "wte", 0);
     if (a->position == POSITION_LEARNED)
         m->wpe = add_tensor(m, TENSOR_TABLE, a->context, a->C, small ? 0.1 : 0.01, 0, "wpe", 0);
@@ -104,6 +104,10 @@ static void list_tensors(struct model *m, int small)
     m->normf_w = add_vector(m, 1, a->C, 1, "normf.w", 0);
     m->normf_b = add_vector(m, a->norm == NORM_LAYER, a->C, 0, "normf.b", 0);
     m->head = a->tied ? m->wte : add_tensor(m, TENSOR_MATRIX, a->V, a->C, init_std(a, small, a->C, 0), 0, "head", 0);
+    if (a->value_head) {
+        m->value_w = add_tensor(m, TENSOR_MATRIX, 1, a->C, 0, 0, "value.w", 0);
+        m->value_b = add_vector(m, 1, 1, 0, "value.b", 0);
+    }
 }
 
 /* ---- rotary table: cosine and sine of position * theta^(-2i/D), in double, for every position of the context ---- */
@@ -203,7 +207,8 @@ void model_init(struct model *m, uint64_t seed)
 
 void model_copy(struct model *to, const struct model *from)
 {
-    if (to->reals != from->reals)
+    int extra = to->arch.value_head && !from->arch.value_head ? 2 : 0; /* tensors that stay, the last ones */
+    if (to->tensors != from->tensors + extra || (!extra && to->reals != from->reals))
         die("copying weights between models of different shape");
     to->dev->ops->copy(to->dev, to->param, from->param, from->reals);
 }

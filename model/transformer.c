@@ -297,6 +297,15 @@ void model_head(const struct model *m, struct tape *t, const struct layout *l, d
         op->download(d, entropy, t->entropy, R);
 }
 
+void model_value(const struct model *m, struct tape *t, const struct layout *l, double *value)
+{
+    struct device *d = m->dev;
+    int R = l->entries.count, C = m->arch.C;
+    d->ops->gather(d, t->hidden, t->normf, l->entry_row, R, C);
+    d->ops->linear_forward(d, t->logp, t->hidden, weight(m, m->value_w), weight(m, m->value_b), R, 1, C);
+    d->ops->download(d, value, t->logp, (size_t)R);
+}
+
 void model_logits(const struct model *m, struct tape *t, const struct layout *l, double *logits)
 {
     struct device *d = m->dev;
@@ -412,15 +421,32 @@ static void attention_branch_backward(struct model *m, struct tape *t, int layer
                       r->block, r->blocks);
 }
 
-void model_backward(struct model *m, struct tape *t, const struct layout *l, const double *glogp,
-                    const double *gentropy)
+static void value_backward(struct model *m, struct tape *t, const struct layout *l, const double *gvalue)
+{
+    struct device *d = m->dev;
+    const struct ops *op = d->ops;
+    int C = m->arch.C;
+    op->upload(d, t->glogp, gvalue, (size_t)l->entries.count);
+    for (int c = 0; c < l->chunks; c++) {
+        size_t first = (size_t)l->chunk_entry[c];
+        int n = l->chunk_entry[c + 1] - (int)first;
+        Dev grad = dev_at(d, t->glogp, first);
+        op->linear_backward_weight(
+            d, gradient(m, m->value_w), gradient(m, m->value_b), grad, dev_at(d, t->hidden, first * C),
+            dev_int_at(l->entry_block, 2 * (size_t)l->chunk_block[c]), l->chunk_block[c + 1] - l->chunk_block[c], 1, C);
+        op->linear_backward_input(d, dev_at(d, t->dhidden, first * C), grad, weight(m, m->value_w), n, 1, C);
+    }
+    op->scatter(d, t->dnorm, t->dhidden, l->entry_first, l->entry_order, l->rows.count, C);
+}
+
+/* From the gradient of the final norm's output, in t->dnorm, down to the embedding. */
+static void trunk_backward(struct model *m, struct tape *t, const struct layout *l)
 {
     struct device *d = m->dev;
     const struct ops *op = d->ops;
     const struct arch *a = &m->arch;
     const struct rows *r = &l->rows;
     struct norm_shape norm = norm_of(a, r->count);
-    head_backward(m, t, l, glogp, gentropy);
     op->zero(d, t->dx, (size_t)r->count * a->C);
     op->norm_backward(d, t->dx, gradient(m, m->normf_w), gradient(m, m->normf_b), t->dnorm,
                       slice(t, t->x, a->layers, a->C), weight(m, m->normf_w), t->statf, &norm, r->block, r->blocks);
@@ -429,4 +455,17 @@ void model_backward(struct model *m, struct tape *t, const struct layout *l, con
         attention_branch_backward(m, t, i, r);
     }
     op->embed_backward(d, m->grad_lookup, gradient(m, m->wpe), t->dx, r, a->V, a->C);
+}
+
+void model_backward(struct model *m, struct tape *t, const struct layout *l, const double *glogp,
+                    const double *gentropy)
+{
+    head_backward(m, t, l, glogp, gentropy);
+    trunk_backward(m, t, l);
+}
+
+void model_value_backward(struct model *m, struct tape *t, const struct layout *l, const double *gvalue)
+{
+    value_backward(m, t, l, gvalue);
+    trunk_backward(m, t, l);
 }

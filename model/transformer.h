@@ -27,6 +27,7 @@ struct arch {
         int kind;
         double factor, low, high, original;
     } rope_scaling; /* kind 0 none, 1 linear, 2 llama3 */
+    int value_head; /* also one number a row, from the final norm: critics, flows; begins as 0 */
 };
 
 /* Named architectures, 50 thousand to 1.5 billion parameters. V and context may still be set by the task. */
@@ -80,6 +81,7 @@ struct model {
     struct tensor *tensor;
     int tensors;
     int wte, wpe, head, normf_w, normf_b; /* tensor numbers, -1: absent; head == wte when tied */
+    int value_w, value_b;                 /* likewise; the last tensors */
     int (*layer)[LAYER_TENSORS];          /* [layers], -1: absent */
     size_t reals;                         /* of the parameter buffer */
     Dev param;                            /* [reals] */
@@ -98,7 +100,8 @@ struct arena_memory device_memory(struct device *d);
 int model_create(struct model *m, const struct arch *a, int small_init, struct device *d, int trainable,
                  struct error *e);
 void model_init(struct model *m, uint64_t seed);
-void model_copy(struct model *to, const struct model *from);     /* weights only; same architecture */
+/* Weights only; same architecture, but `to` may have a value head, which stays. */
+void model_copy(struct model *to, const struct model *from);
 void model_snapshot(struct model *to, const struct model *from); /* weights, moments and step count */
 void model_reset_optimiser(struct model *m);                     /* moments and step count as at the start */
 void model_free(struct model *m);
@@ -176,6 +179,9 @@ void model_logits(const struct model *m, struct tape *t, const struct layout *l,
  * 0). Adds into m->grad. After model_forward and model_head of the same layout, keep 1. */
 void model_backward(struct model *m, struct tape *t, const struct layout *l, const double *glogp,
                     const double *gentropy);
+/* The value head of the entries' rows into value[R] (host), after model_forward; and its gradients, as above. */
+void model_value(const struct model *m, struct tape *t, const struct layout *l, double *value);
+void model_value_backward(struct model *m, struct tape *t, const struct layout *l, const double *gvalue);
 
 /* ---- optimiser ---- */
 struct optimiser {

@@ -11,8 +11,10 @@ static double loss_of(struct rig *r, const struct packed *p, int plain)
     static double logp[ROWS], entropy[ROWS];
     double loss = 0;
     rig_forward(r, p, plain, logp, entropy);
+    if (r->model.arch.value_head)
+        model_value(&r->model, &r->tape, &r->layout, logp);
     for (int i = 0; i < p->R; i++)
-        loss += p->glogp[i] * logp[i] + p->gentropy[i] * entropy[i];
+        loss += p->glogp[i] * logp[i] + (r->model.arch.value_head ? 0 : p->gentropy[i] * entropy[i]);
     return loss;
 }
 
@@ -20,7 +22,10 @@ static void backward(struct rig *r, const struct packed *p, int plain)
 {
     static double logp[ROWS], entropy[ROWS];
     rig_forward(r, p, plain, logp, entropy);
-    model_backward(&r->model, &r->tape, &r->layout, p->glogp, p->gentropy);
+    if (r->model.arch.value_head)
+        model_value_backward(&r->model, &r->tape, &r->layout, p->glogp);
+    else
+        model_backward(&r->model, &r->tape, &r->layout, p->glogp, p->gentropy);
 }
 
 static double *all_values(struct model *m, int which, int *count)
@@ -93,6 +98,37 @@ GRADIENT_TEST(qwen2)
 GRADIENT_TEST(qwen3)
 GRADIENT_TEST(biased)
 GRADIENT_TEST(untied)
+
+static void gradient_of_values(void **state)
+{
+    (void)state;
+    struct arch llama = tiny_llama, gpt2 = tiny_gpt2;
+    llama.value_head = gpt2.value_head = 1;
+    check_gradient(&llama, 0);
+    check_gradient(&gpt2, 1);
+}
+
+/* A critic begins as the policy with a head of its own, which a later copy leaves alone. */
+static void copy_beside_a_value_head(void **state)
+{
+    (void)state;
+    struct rig policy, critic;
+    struct arch a = tiny_llama;
+    a.value_head = 1;
+    rig_open(&policy, &ref_ops, &tiny_llama, 1, 64);
+    rig_open(&critic, &ref_ops, &a, 1, 64);
+    double before[8], after[8], x[11 * 8], y[11 * 8];
+    model_read(&critic.model, critic.model.value_w, 0, 0, 1, before);
+    model_write(&policy.model, policy.model.wte, 0, 0, 1, before); /* another row than the critic's */
+    model_copy(&critic.model, &policy.model);
+    model_read(&critic.model, critic.model.value_w, 0, 0, 1, after);
+    assert_memory_equal(before, after, sizeof before);
+    model_read(&policy.model, policy.model.wte, 0, 0, 11, x);
+    model_read(&critic.model, critic.model.wte, 0, 0, 11, y);
+    assert_memory_equal(x, y, sizeof x);
+    rig_close(&policy);
+    rig_close(&critic);
+}
 
 static void gradient_of_all_tokens(void **state)
 {
@@ -445,6 +481,8 @@ int main(void)
         cmocka_unit_test(gradient_biased),
         cmocka_unit_test(gradient_untied),
         cmocka_unit_test(gradient_of_all_tokens),
+        cmocka_unit_test(gradient_of_values),
+        cmocka_unit_test(copy_beside_a_value_head),
         cmocka_unit_test(shared_prompts_equal_copies),
         cmocka_unit_test(fast_table_near_reference),
         cmocka_unit_test(keeping_changes_no_bit),
