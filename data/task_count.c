@@ -88,7 +88,7 @@ static int open(struct task *t, struct error *e)
         return fail(e, "length_min = %d is above length_max = %d", knob(t, P_LENGTH_MIN), most);
     t->longest_prompt = (int)(sizeof before_letter - 1 + 1 + sizeof before_word - 1) + 2 * most;
     t->longest_gold = most * (int)strlen("i != n.\n") + (int)strlen("\\boxed{64} n in .") + 2 * most;
-    return task_check_splits(t, draw_prompt, "raise length_max", e);
+    return 0;
 }
 
 /* ---- the teacher */

@@ -96,20 +96,29 @@ static int read_list(const struct task *t, const char *s, int len, struct list *
     return l->n ? 0 : -1;
 }
 
-/* The list anywhere: values in the order they stand in, whatever lies between them, up to the first line that has any.
- */
+/* A value as people may write it: a number with zeros in front; one that is too large for any list is -1. */
+static int find_value(const struct task *t, const char *s, int len, int *value)
+{
+    int n = 0, zeros = 0;
+    if (!knob(t, P_DIGITS))
+        return scan_value(t, s, len, value);
+    while (n < len && isdigit((unsigned char)s[n]))
+        n++;
+    while (zeros + 1 < n && s[zeros] == '0')
+        zeros++;
+    if (n && scan_value(t, s + zeros, n - zeros, value) != n - zeros)
+        *value = -1;
+    return n;
+}
+
+/* The list anywhere: values in the order they stand in, whatever lies between them, up to the end of the first line
+ * that has any. */
 static void find_list(const struct task *t, const char *s, int len, struct list *l)
 {
     l->n = 0;
-    for (int at = 0, n; at < len && l->n <= MAX_LENGTH && !(l->n && s[at] == '\n'); at += n) {
-        if ((n = scan_value(t, s + at, len - at, &l->value[l->n])))
+    for (int at = 0, n; at < len && l->n <= MAX_LENGTH && !(l->n && s[at] == '\n'); at += n ? n : 1)
+        if ((n = find_value(t, s + at, len - at, &l->value[l->n])))
             l->n++;
-        int whole = n;
-        while (knob(t, P_DIGITS) && at + n < len && isdigit((unsigned char)s[at + n]))
-            n++; /* 1234 is no 34 */
-        l->n -= whole && n > whole;
-        n += n == 0;
-    }
 }
 
 /* ---- items */
