@@ -14,6 +14,29 @@ static int is_path(const char *s)
     return strchr(s, '/') || (n > 4 && !strcmp(s + n - 4, ".ini"));
 }
 
+const char *recipe_titled(const char *title)
+{
+    for (const struct recipe_file *f = recipe_files; f->name && title; f++) {
+        const char *line = f->text + strspn(f->text, "# \t");
+        size_t n = strcspn(line, "\r\n");
+        if (n > 0 && n == strlen(title) && !strncmp(line, title, n))
+            return f->name;
+    }
+    return NULL;
+}
+
+/* recipe.ini of a run: the built-in recipe that it came from, as its title tells, else the run's directory. */
+static void name_after_run(struct recipe *r, const char *path, const char *base)
+{
+    const char *known = recipe_titled(r->title), *from = base > path ? base - 1 : path;
+    while (from > path && from[-1] != '/')
+        from--;
+    if (known)
+        snprintf(r->name, sizeof r->name, "%s", known);
+    else if (base - from > 1)
+        snprintf(r->name, sizeof r->name, "%.*s", (int)(base - from - 1 < 60 ? base - from - 1 : 60), from);
+}
+
 static int open_file(struct recipe *r, const char *path, struct error *e)
 {
     struct ini *ini = r->ini;
@@ -30,6 +53,8 @@ static int open_file(struct recipe *r, const char *path, struct error *e)
     snprintf(ini->path, sizeof ini->path, "%s", path);
     int bad = ini_parse(ini, text, len, &r->title, e);
     mem_free(text);
+    if (!bad && !strcmp(base, "recipe.ini"))
+        name_after_run(r, path, base);
     return bad;
 }
 
@@ -158,10 +183,13 @@ static int read_model(struct recipe *r, const struct entry *n, struct error *e)
             m->init = 1;
         else if (!strcmp(word, "frozen"))
             m->frozen = 1;
+        else if (!strcmp(word, "head=scalar"))
+            m->scalar = 1;
         else if (!strncmp(word, "path:", 5) && word[5] && strlen(word + 5) < sizeof m->path)
             snprintf(m->path, sizeof m->path, "%s", word + 5);
         else
-            return complain(ini, n->at, e, "%s = ... '%.60s': a model is `init` or `path:DIR`, then perhaps `frozen`",
+            return complain(ini, n->at, e,
+                            "%s = ... '%.60s': a model is `init` or `path:DIR`, then perhaps `frozen` or `head=scalar`",
                             n->key, word);
     }
     if (m->init == (m->path[0] != 0))
@@ -228,6 +256,21 @@ static int read_all(struct recipe *r, struct error *e)
     for (int i = 0; i < ini->sections; i++)
         if (ini->section[i].phase && read_phase(r, &ini->section[i], e))
             return -1;
+    return 0;
+}
+
+int channel_of(const char *channel, const char *model)
+{
+    size_t n = strlen(model);
+    return strncmp(channel, model, n) == 0 && (channel[n] == '.' || channel[n] == '@');
+}
+
+int phase_trains(const struct phase *p, const char *model)
+{
+    for (int i = 0; i < p->stages; i++)
+        for (int c = 0; c < 6 && p->stage[i].stage->channels[c]; c++)
+            if (p->stage[i].stage->gradients >> c & 1 && channel_of(p->stage[i].stage->channels[c], model))
+                return 1;
     return 0;
 }
 

@@ -22,9 +22,9 @@ struct stage_use {
 struct model_use {
     char name[24];
     int line;
-    int init, frozen;
+    int init, frozen, scalar; /* scalar: it has a value head */
     char path[512];
-}; /* [models] ref = init frozen | path:DIR frozen */
+}; /* [models] ref = init frozen | critic = init head=scalar | path:DIR frozen */
 
 /* Sections with a fixed set of keys are structs filled from tables of rows (recipe_keys.c): key, default, bounds,
  * sentence. */
@@ -114,10 +114,18 @@ struct section_row {
 };
 extern const struct section_row recipe_sections[]; /* model, rollout, optim, eval, run, phase; NULL-terminated */
 
+/* The model of a channel "model[@view].head" (name) and whether it is this one. */
+int channel_of(const char *channel, const char *model);
+/* Does a stage of the phase write the gradient of a channel of this model? Such models are trained with the policy. */
+int phase_trains(const struct phase *p, const char *model);
+
 struct recipe_file {
     const char *name, *text;
     const char *expect; /* text of NAME.expect.json, or NULL: what runs of the recipe give (dev/verbs/expect.h) */
 };
 extern const struct recipe_file recipe_files[]; /* built in, NULL-terminated, in alphabetical order */
+/* Name of the built-in recipe with this first line of comment, NULL: none. So a run's recipe.ini tells what it came
+ * from. */
+const char *recipe_titled(const char *title);
 
 #endif

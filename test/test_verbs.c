@@ -201,7 +201,14 @@ static void help_of_every_verb(void **state)
         struct result same = call(words, NULL);
         assert_int_equal(one.status + same.status, 0);
         assert_string_equal(one.out, same.out);
-        assert_non_null(strstr(one.out, verbs[i]->help));
+        for (const char *line = verbs[i]->help, *end; *line; line = end + 1) {
+            char text[400];
+            end = strchr(line, '\n');
+            snprintf(text, sizeof text, "%.*s\n", (int)(end - line), line);
+            if (line[0] != ' ' && end[-1] == ':' && strchr("FE", line[0])) /* the heading of a section */
+                continue;
+            assert_non_null(strstr(one.out, text));
+        }
         for (int k = 0; k < param_count(verbs[i]->options); k++)
             assert_non_null(strstr(one.out, verbs[i]->options[k].help));
         done(&one);

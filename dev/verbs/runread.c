@@ -223,6 +223,6 @@ int run_is_finished(const struct run_files *r, struct error *e)
 
 const char *run_recipe(const struct run_files *r)
 {
-    const char *name = settings_recipe(&r->settings);
+    const char *name = recipe_titled(r->settings.title);
     return name ? name : r->label;
 }

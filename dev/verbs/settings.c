@@ -362,14 +362,3 @@ int settings_compare(const struct settings *a, const struct settings *b, struct 
     }
     return n;
 }
-
-const char *settings_recipe(const struct settings *s)
-{
-    for (const struct recipe_file *r = recipe_files; r->name; r++) {
-        const char *line = r->text + strspn(r->text, "# \t");
-        size_t n = strcspn(line, "\r\n");
-        if (n == strlen(s->title) && n && !strncmp(line, s->title, n))
-            return r->name;
-    }
-    return NULL;
-}

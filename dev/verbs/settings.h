@@ -42,7 +42,4 @@ struct difference {
  * what is logged, how often is evaluated, where a model lies. */
 int settings_compare(const struct settings *a, const struct settings *b, struct difference *d, int max);
 
-/* The name of the built-in recipe with this title, or NULL. */
-const char *settings_recipe(const struct settings *s);
-
 #endif

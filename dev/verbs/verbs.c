@@ -19,6 +19,17 @@ static const struct verb row_rl = {
     "run.resume=DIR\n"
     "goes on with that run, also after a crash, and its numbers are those of a run that never stopped.\n"
     "\n"
+    "Files:\n"
+    "  rewards/recipes/RECIPE.ini                  compiled in; a path reads another\n"
+    "  out/RECIPE-N/recipe.ini                     the resolved recipe, which can be run again\n"
+    "  out/RECIPE-N/log.jsonl, samples.jsonl       one line a step, and some rollouts with what they earned\n"
+    "  out/RECIPE-N/eval.jsonl                     one line an evaluation\n"
+    "  out/RECIPE-N/curves.svg, curves.png         the figures\n"
+    "  out/RECIPE-N/checkpoint/                    weights, configuration and tokenizer as others read them\n"
+    "\n"
+    "Exit status:\n"
+    "  0 done, 1 failed, 2 wrong usage, 130 interrupted\n"
+    "\n"
     "Examples:\n"
     "  train_rl\n"
     "  train_rl grpo seed=2 beta=0.02\n"
@@ -28,18 +39,9 @@ static const struct verb row_rl = {
     verb_rl,
 };
 
-const struct verb *const verbs[] = {&row_rl,
-                                    &verb_row_eval,
-                                    &verb_row_sample,
-                                    &verb_row_tokenize,
-                                    &verb_row_logprobs,
-                                    &verb_row_objective,
-                                    &verb_row_plot,
-                                    &verb_row_check,
-                                    &verb_row_list,
-                                    &verb_row_show,
-                                    &verb_row_help,
-                                    NULL};
+const struct verb *const verbs[] = {
+    &row_rl,        &verb_row_eval,  &verb_row_sample, &verb_row_tokenize, &verb_row_logprobs, &verb_row_objective,
+    &verb_row_plot, &verb_row_check, &verb_row_list,   &verb_row_show,     &verb_row_help,     NULL};
 
 const struct verb *verb_find(const char *name)
 {
