@@ -1,8 +1,11 @@
 /* list and show: what there is, from the rows that the program itself runs by; nothing here is written twice.
  */
 #include "verbs.h"
+#include "expect.h"
 #include "../../data/task.h"
+#include "../../model/base/mem.h"
 #include "../../model/transformer.h"
+#include "../../rewards/method.h"
 #include "../../rewards/recipe.h"
 #include <math.h>
 #include <string.h>
@@ -63,7 +66,7 @@ static void print_parameters(FILE *f, const struct param *rows)
 static void print_fields(FILE *f, const char *what, unsigned fields)
 {
     static const char *const names[] = {"components", "reward",  "kept",     "token rewards", "advantage",
-                                        "steps",      "outcome", "old logp", "text"};
+                                        "steps",      "outcome", "old logp", "text",          "returns"};
     if (!fields)
         return;
     fprintf(f, "%s", what);
@@ -75,6 +78,7 @@ static void print_fields(FILE *f, const char *what, unsigned fields)
 
 static void show_stage(FILE *f, const struct stage *s)
 {
+    static const char *const couples[] = {"own tokens one by one", "own tokens together", "group", "whole batch"};
     fprintf(f, "%s (%s stage)\n%s\n", s->name, stage_kind_names[s->kind], s->sentence);
     if (s->formula && s->formula[0])
         fprintf(f, "\n  %s\n", s->formula);
@@ -84,6 +88,10 @@ static void show_stage(FILE *f, const struct stage *s)
     print_fields(f, "writes:", s->writes);
     for (int i = 0; i < 6 && s->channels[i]; i++)
         fprintf(f, "channel: %s%s\n", s->channels[i], s->gradients >> i & 1 ? " (with gradient)" : "");
+    for (const struct state_row *r = s->state; r && r->name; r++)
+        fprintf(f, "remembers: %s\n", r->name);
+    if (s->kind == STAGE_LOSS)
+        fprintf(f, "a sample's gradient depends on its %s\n", couples[s->couples]);
     if (s->kind == STAGE_ADVANTAGE || s->kind == STAGE_LOSS) {
         fprintf(f, "equal rewards in a group give no policy gradient: %s\n", s->zero_on_equal ? "yes" : "no");
         fprintf(f, "the order of samples in a group does not matter: %s\n", s->permutable ? "yes" : "no");
@@ -98,7 +106,7 @@ static void show_task(FILE *f, const struct task_row *t)
 {
     fprintf(f, "%s (task)\n%s\n\n", t->name, t->sentence);
     if (t->alphabet)
-        fprintf(f, "needs no model of its own: one token a character\n");
+        fprintf(f, "needs no trained model: one token a character%s\n", t->alphabet[0] ? "" : " of its texts");
     else
         fprintf(f, "needs a trained model and its tokenizer: model.path=DIR\n");
     fprintf(f, "texts to warm up on: %s\n", t->gold ? "yes" : "no");
@@ -126,6 +134,56 @@ static void show_section(FILE *f, const struct section_row *s)
     fprintf(f, "[%s] (section of a recipe)\n%s\n\nkeys (with defaults)\n", s->name, s->sentence);
     for (int i = 0; i < s->count; i++)
         param_row_print(f, &s->keys[i].row);
+}
+
+/* Sections without fixed keys of their own. */
+static const struct {
+    const char *name, *sentence, *text;
+} free_sections[] = {
+    {"params", "The method's knobs, under the names of its paper.",
+     "  NAME = VALUE ...\n      Parameters of stages refer to a knob as $NAME; on the command line NAME=VALUE sets "
+     "it.\n"},
+    {"task", "The task and its parameters.",
+     "  name = TASK\n      `train_rl list tasks` has the names, `train_rl show TASK` the parameters.\n"},
+    {"models", "Models beside the policy.",
+     "  NAME = init frozen\n      A copy of the policy as the warm-up leaves it.\n"
+     "  NAME = path:DIR frozen\n      A model of its own. Stages read it through channels, as ref.logp.\n"},
+    {"stages", "What is done with the samples of a rollout, a line a kind.",
+     "  KIND = NAME(key = value, ...), ...\n      `train_rl list stages` has kinds and names. They run in the order of "
+     "the "
+     "lines; a phase may have its own lines.\n"},
+};
+enum { FREE_SECTIONS = sizeof free_sections / sizeof *free_sections };
+
+static void show_method(FILE *f, const struct method *m)
+{
+    fprintf(f, "%s (%s)\n", m->name, m->sentence && m->sentence[0] ? "tool" : "method, for objective");
+    if (m->sentence && m->sentence[0])
+        fprintf(f, "%s\n", m->sentence);
+    if (m->citation && m->citation[0])
+        fprintf(f, "\nsource: %s\n", m->citation);
+    for (int i = 0; m->alias && m->alias[i]; i += 2)
+        fprintf(f, "params: %s is also written %s\n", m->alias[i + 1], m->alias[i]);
+    for (const struct datum *d = m->data; d && d->key; d++)
+        fprintf(f, "reads: %s\n", d->key);
+}
+
+/* The recipe's text, and what runs of it have given. */
+static void show_recipe(FILE *f, const struct recipe_file *r)
+{
+    struct expectation *x = mem_alloc(1, sizeof *x);
+    struct error e;
+    fprintf(f, "%s (recipe)\n%s", r->name, r->text);
+    if (!r->expect)
+        fprintf(f, "\nexpectation: none yet; train_rl check %s seeds=1..5 write=FILE makes one\n", r->name);
+    else if (expect_parse(x, r->expect, strlen(r->expect), &e))
+        fprintf(f, "\nexpectation: cannot be read: %s\n", e.text);
+    else {
+        fputs("\nexpectation: ", f);
+        expect_print(f, x);
+    }
+    expect_free(x);
+    mem_free(x);
 }
 
 /* Things of one name are separated by an empty line. */
@@ -160,7 +218,7 @@ int show_print(FILE *f, const char *name)
     for (const struct recipe_file *r = recipe_files; r->name; r++)
         if (same_name(r->name, name)) {
             begin(f, &found);
-            fprintf(f, "%s (recipe)\n%s", r->name, r->text);
+            show_recipe(f, r);
         }
     for (const struct preset *p = presets; p->name; p++)
         if (same_name(p->name, name)) {
@@ -171,6 +229,17 @@ int show_print(FILE *f, const char *name)
         if (same_name(s->name, name)) {
             begin(f, &found);
             show_section(f, s);
+        }
+    for (int i = 0; i < FREE_SECTIONS; i++)
+        if (same_name(free_sections[i].name, name)) {
+            begin(f, &found);
+            fprintf(f, "[%s] (section of a recipe)\n%s\n\n%s", free_sections[i].name, free_sections[i].sentence,
+                    free_sections[i].text);
+        }
+    for (int i = 0; methods[i]; i++)
+        if (same_name(methods[i]->name, name) && (methods[i]->sentence || methods[i]->alias || methods[i]->data)) {
+            begin(f, &found);
+            show_method(f, methods[i]);
         }
     return found;
 }
@@ -195,6 +264,10 @@ int show_names(const char **names, int max)
         n = add_name(names, n, max, p->name);
     for (const struct section_row *s = recipe_sections; s->name; s++)
         n = add_name(names, n, max, s->name);
+    for (int i = 0; i < FREE_SECTIONS; i++)
+        n = add_name(names, n, max, free_sections[i].name);
+    for (int i = 0; methods[i]; i++)
+        n = add_name(names, n, max, methods[i]->name);
     for (int i = 0; verbs[i]; i++)
         n = add_name(names, n, max, verbs[i]->name);
     return n;
@@ -265,6 +338,16 @@ static void list_sections(void)
 {
     for (const struct section_row *s = recipe_sections; s->name; s++)
         print_item(s->name, s->sentence);
+    for (int i = 0; i < FREE_SECTIONS; i++)
+        print_item(free_sections[i].name, free_sections[i].sentence);
+}
+
+/* Methods that compute and do not train: those with a recipe are listed there. */
+static void list_tools(void)
+{
+    for (int i = 0; methods[i]; i++)
+        if (methods[i]->sentence && methods[i]->sentence[0])
+            print_item(methods[i]->name, methods[i]->sentence);
 }
 
 static void list_verbs(void)
@@ -276,8 +359,8 @@ static void list_verbs(void)
 static const struct {
     const char *name;
     void (*print)(void);
-} listing[] = {{"verbs", list_verbs},   {"recipes", list_recipes},   {"tasks", list_tasks},
-               {"stages", list_stages}, {"sections", list_sections}, {"models", list_models}};
+} listing[] = {{"verbs", list_verbs},       {"recipes", list_recipes}, {"tasks", list_tasks}, {"stages", list_stages},
+               {"sections", list_sections}, {"models", list_models},   {"tools", list_tools}};
 enum { LISTINGS = sizeof listing / sizeof *listing };
 
 static int run_list(int argc, const char *const *argv)
@@ -314,22 +397,29 @@ static int run_list(int argc, const char *const *argv)
 const struct verb verb_row_list = {
     "list",
     "Names and sentences of everything there is.",
-    "[verbs|recipes|tasks|stages|sections|models]",
-    "Without a word, all of them. `train_rl show NAME` has one in full.\n",
+    "[verbs|recipes|tasks|stages|sections|models|tools]",
+    "Without a word, all of them. `train_rl show NAME` has one in full.\n"
+    "\n"
+    "Examples:\n"
+    "  train_rl list\n"
+    "  train_rl list stages\n",
     NULL,
     run_list,
 };
 const struct verb verb_row_show = {
     "show",
-    "One stage, task, recipe, model or section in full: parameters, bounds, formula, source.",
+    "One stage, task, recipe, model, section or tool in full: parameters, bounds, formula, source.",
     "NAME",
     "NAME is a stage (KIND.NAME where two kinds share a name), a task, a recipe, a model preset, or a section of a\n"
-    "recipe; everything of that name is shown.\n"
+    "recipe; everything of that name is shown. With a recipe stands what runs of it have given, where that was "
+    "measured:\n"
+    "mean and deviation over seeds, and the interval by which check judges one more run.\n"
     "\n"
     "Examples:\n"
     "  train_rl show clip\n"
     "  train_rl show score.outcome\n"
-    "  train_rl show rollout\n",
+    "  train_rl show rollout\n"
+    "  train_rl show chain\n",
     NULL,
     run_show,
 };
