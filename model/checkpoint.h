@@ -10,7 +10,8 @@ struct token_ids {
     int bos, eos, pad;
 }; /* -1: not said */
 
-/* config.json -> architecture. Anything that changes the numbers and is not supported is refused by name. */
+/* config.json -> architecture. Anything that changes the numbers and is not supported is refused by name, and sizes for
+ * which a model.safetensors beside it is too small. */
 int checkpoint_arch(const char *dir, struct arch *a, struct token_ids *t, struct error *e);
 int checkpoint_load(struct model *m, const char *dir,
                     struct error *e); /* every tensor checked; none left over but known buffers */

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "base/file.h"
 #include "checkpoint_inner.h"
 
 static const char *const model_types[FAMILIES] = {"gpt2", "llama", "qwen2", "qwen3"};
@@ -179,11 +180,13 @@ static int read_rope_object(const json_t *o, struct arch *a, struct error *e)
     if (strcmp(type, "llama3"))
         return fail(e, "type '%.40s' is not supported (default, linear and llama3 are)", type);
     a->rope_scaling.kind = 2;
+    long original;
     if (check_rope_keys(o, llama3, e) || need_above(o, "factor", 1, &a->rope_scaling.factor, e) ||
         need_above(o, "low_freq_factor", 0, &a->rope_scaling.low, e) ||
         need_above(o, "high_freq_factor", 0, &a->rope_scaling.high, e) ||
-        need_above(o, "original_max_position_embeddings", 1, &a->rope_scaling.original, e))
+        json_need_int(o, "original_max_position_embeddings", 1, INT_MAX, &original, e))
         return -1;
+    a->rope_scaling.original = (double)original;
     if (!(a->rope_scaling.high > a->rope_scaling.low))
         return fail(e, "\"high_freq_factor\" must be above \"low_freq_factor\"");
     return 0;
@@ -313,6 +316,19 @@ static int read_config(const json_t *c, struct arch *a, struct token_ids *t, str
                : 0;
 }
 
+/* Sizes are believed only as far as the file of weights is large enough for them, two bytes a number at least: memory
+ * is taken before that file is read. */
+static int check_weights(const struct arch *a, const char *dir, struct error *e)
+{
+    char path[1024];
+    snprintf(path, sizeof path, "%s/model.safetensors", dir);
+    long bytes = file_size(path), weights = arch_parameters(a);
+    if (bytes < 0 || bytes / 2 >= weights)
+        return 0;
+    return fail(e, "describes a model of %ld weights, but model.safetensors has only %ld bytes (is it truncated?)",
+                weights, bytes);
+}
+
 int checkpoint_arch(const char *dir, struct arch *a, struct token_ids *t, struct error *e)
 {
     char path[1024];
@@ -323,7 +339,7 @@ int checkpoint_arch(const char *dir, struct arch *a, struct token_ids *t, struct
     json_t *c = json_read(path, e);
     if (!c)
         return -1;
-    int status = read_config(c, &found, &ids, e);
+    int status = read_config(c, &found, &ids, e) || check_weights(&found, dir, e);
     json_decref(c);
     if (status)
         return fail_in(e, "%s", path);

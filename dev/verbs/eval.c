@@ -95,9 +95,10 @@ static int run(int argc, const char *const *argv)
         word[n++] = argv[i];
     }
     if (session_open(&s, recipe, word, n, 0, &e)) {
+        int understood = s.recipe.text != NULL; /* then it is the checkpoint, not the words */
         session_close(&s);
         verb_failed(&verb_row_eval, &e);
-        return EXIT_USAGE;
+        return understood ? EXIT_FAILED : EXIT_USAGE;
     }
     int status = measure(&s, &e) ? verb_failed(&verb_row_eval, &e) : EXIT_DONE;
     session_close(&s);

@@ -34,14 +34,21 @@ static void release(struct scorer *c)
     mem_free(c->logp);
 }
 
-static void reserve(struct scorer *c, int rows)
+/* Fails, with nothing reserved, when the machine has too little memory: the next line may be shorter. */
+static int reserve(struct scorer *c, int rows, struct error *e)
 {
     if (rows <= c->rows)
-        return;
+        return 0;
     if (c->rows)
         release(c);
     int twice = c->rows < c->s.arch.context / 2 ? 2 * c->rows : c->s.arch.context;
-    c->rows = rows > twice ? rows : twice;
+    c->rows = 0;
+    tape_plan(&c->tape, &c->s.arch, &c->s.device, rows, rows, rows + KV_ALIGN, 0);
+    size_t need = c->tape.arena.total;
+    tape_free(&c->tape);
+    if (need > mem_machine() / 2)
+        return fail(e, "%d tokens need %zu MB, and this machine has %zu", rows, need >> 20, mem_machine() >> 20);
+    c->rows = rows > twice || need > mem_machine() / 8 ? rows : twice;
     tape_plan(&c->tape, &c->s.arch, &c->s.device, c->rows, c->rows, c->rows + KV_ALIGN, 0);
     tape_commit(&c->tape);
     layout_create(&c->layout, &c->s.device, c->s.arch.V, c->rows, 1, 1, c->rows, 0);
@@ -52,18 +59,21 @@ static void reserve(struct scorer *c, int rows)
         c->row[i] = i;
         c->temperature[i] = 1;
     }
+    return 0;
 }
 
 /* c->logp[i]: of ids[i + 1] after ids[0..i]. */
-static void score(struct scorer *c, const int32_t *ids, int n)
+static int score(struct scorer *c, const int32_t *ids, int n, struct error *e)
 {
     const struct segment whole = {-1, 0, n};
     const int groups[2] = {0, 1}, entries[2] = {0, n - 1};
-    reserve(c, n);
+    if (reserve(c, n, e))
+        return -1;
     layout_set(&c->layout, ids, &whole, groups, 1);
     layout_entries(&c->layout, n - 1, c->row, ids + 1, c->temperature, NULL, NULL, entries, 1);
     model_forward(&c->s.policy, &c->tape, &c->layout.rows, c->tape.kv, 0, c->tape.store);
     model_head(&c->s.policy, &c->tape, &c->layout, c->logp, NULL);
+    return 0;
 }
 
 /* The line's tokens, in c->ids. Returns their number or -1. */
@@ -90,14 +100,14 @@ static json_t *answer(void *context, const json_t *object, struct error *e)
         n = fail(e, "%d tokens exceed the model's context of %d", n, c->s.arch.context);
     if (n < 0)
         return NULL;
+    if (n > 1 && score(c, c->ids, n, e))
+        return NULL;
     json_t *list = json_array(), *out = json_object();
     if (json_object_get(object, "text"))
         json_object_set_new(out, "ids", line_ids_json(c->ids, n));
     json_object_set_new(out, "logp", list);
     if (n > 0)
         json_array_append_new(list, json_null());
-    if (n > 1)
-        score(c, c->ids, n);
     for (int i = 0; i + 1 < n; i++) {
         if (!isfinite(c->logp[i])) {
             fail(e, "the model gives token %d the log-probability %g; its weights are unusable", i + 1, c->logp[i]);

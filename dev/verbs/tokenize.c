@@ -96,6 +96,16 @@ static json_t *decode(void *context, const json_t *object, struct error *e)
     int n = line_ids(object, "ids", tokenizer_vocab(j->tokenizer), &j->ids, &j->cap, e);
     if (n < 0)
         return NULL;
+    long bytes = 0;
+    for (int i = 0; i < n; i++) {
+        int len;
+        tokenizer_piece(j->tokenizer, j->ids[i], &len);
+        bytes += len;
+    }
+    if (bytes > MAX_LINE) {
+        fail(e, "%d tokens of %ld bytes: at most %d are decoded at once", n, bytes, MAX_LINE);
+        return NULL;
+    }
     text_clear(&j->text);
     text_add(&j->text, "", 0);
     tokenizer_decode(j->tokenizer, j->ids, n, 1, &j->text, NULL);

@@ -7,6 +7,14 @@
 #include <string.h>
 #include <unistd.h>
 
+/* Messages quote what stands in files: nothing in them may move a terminal's cursor or end the line. */
+static void make_plain(char *s)
+{
+    for (; *s; s++)
+        if ((unsigned char)*s < 32 || *s == 127)
+            *s = '?';
+}
+
 int fail(struct error *e, const char *format, ...)
 {
     if (e) {
@@ -14,6 +22,7 @@ int fail(struct error *e, const char *format, ...)
         va_start(args, format);
         vsnprintf(e->text, sizeof e->text, format, args);
         va_end(args);
+        make_plain(e->text);
     }
     return -1;
 }
@@ -26,6 +35,7 @@ int fail_in(struct error *e, const char *format, ...)
         va_start(args, format);
         vsnprintf(e->text, sizeof e->text, format, args);
         va_end(args);
+        make_plain(e->text);
         size_t used = strlen(e->text);
         /* A prefix that leaves no room keeps its beginning; the reason follows as far as it fits. */
         snprintf(e->text + used, sizeof e->text - used, ": %s", inner.text);

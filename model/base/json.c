@@ -6,7 +6,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_FILE = 256 << 20, READ_FLAGS = JSON_REJECT_DUPLICATES | JSON_DECODE_ANY };
+enum { MAX_FILE = 64 << 20, READ_FLAGS = JSON_REJECT_DUPLICATES | JSON_DECODE_ANY };
+
+/* Jansson answers exhausted memory with NULL, which its own functions then take in silence: a member would be missing
+ * from a file. So it allocates as we do. */
+__attribute__((constructor)) static void allocate_or_die(void)
+{
+    json_set_alloc_funcs(mem_plain, mem_free);
+}
 
 json_t *json_parse(const char *text, size_t len, struct error *e)
 {

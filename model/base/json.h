@@ -7,7 +7,7 @@
 
 /* One JSON value that fills the text; NULL and *e (line, column, reason) on failure. The caller json_decref()s. */
 json_t *json_parse(const char *text, size_t len, struct error *e);
-json_t *json_read(const char *path, struct error *e); /* a file of at most 256 MiB */
+json_t *json_read(const char *path, struct error *e); /* a file of at most 64 MiB */
 
 /* Compact text of v, numbers with 17 significant digits; the caller free()s what Jansson allocated. */
 char *json_text(const json_t *v);

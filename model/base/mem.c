@@ -8,12 +8,30 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
-enum { ALIGNMENT = 64 };
+enum { ALIGNMENT = 64, LARGE = 64 << 20 };
 
 /* The only mutable statics of the program: they observe allocations and influence no result. */
 static atomic_long allocations;
-static atomic_long fail_at; /* absolute number of the allocation that fails; 0 is off */
+static atomic_long fail_in_turn; /* 1: the next allocation fails; 0 is off */
+
+static int must_fail(void)
+{
+    return atomic_load(&fail_in_turn) > 0 && atomic_fetch_sub(&fail_in_turn, 1) == 1;
+}
+
+size_t mem_machine(void)
+{
+    long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
+    return pages > 0 && size > 0 ? (size_t)pages * (size_t)size : SIZE_MAX;
+}
+
+/* The system lends more than it has and kills without a word whoever uses it: absurd sizes are refused here. */
+static int is_absurd(size_t bytes)
+{
+    return bytes > LARGE && bytes > mem_machine();
+}
 
 void *mem_alloc(size_t count, size_t size)
 {
@@ -22,8 +40,8 @@ void *mem_alloc(size_t count, size_t size)
     size_t bytes = (count * size + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
     if (bytes == 0)
         bytes = ALIGNMENT;
-    long number = atomic_fetch_add(&allocations, 1) + 1;
-    void *p = number == atomic_load(&fail_at) ? NULL : aligned_alloc(ALIGNMENT, bytes);
+    atomic_fetch_add(&allocations, 1);
+    void *p = must_fail() || is_absurd(bytes) ? NULL : aligned_alloc(ALIGNMENT, bytes);
     if (!p)
         die("out of memory: %zu bytes were asked for", bytes);
     memset(p, 0, bytes);
@@ -78,7 +96,15 @@ long mem_count(void)
 
 void mem_fail_at(long n)
 {
-    atomic_store(&fail_at, n > 0 ? atomic_load(&allocations) + n : 0);
+    atomic_store(&fail_in_turn, n > 0 ? n : 0);
+}
+
+void *mem_plain(size_t bytes)
+{
+    void *p = must_fail() ? NULL : malloc(bytes ? bytes : 1);
+    if (!p)
+        die("out of memory: %zu bytes were asked for", bytes);
+    return p;
 }
 
 static void text_room(struct text *t, size_t more)
