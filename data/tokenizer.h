@@ -10,8 +10,8 @@
 
 struct tokenizer;
 
-/* One token a distinct byte of alphabet (ASCII), in its order. eos 1: id 0 is the end of sequence "<eos>"; 0: there is
- * none and the characters are numbered from 0. */
+/* One token a character of alphabet (distinct, UTF-8), in its order. eos 1: id 0 is the end of sequence "<eos>"; 0:
+ * there is none and the characters are numbered from 0. */
 struct tokenizer *tokenizer_chars(const char *alphabet, int eos, struct error *e);
 /* A directory with tokenizer.json; or vocab.json and merges.txt (GPT-2 and Qwen2, as tokenizer_config.json or
  * config.json says); or encoder.json and vocab.bpe (GPT-2); or llama2.c's tokenizer.bin. Or one such .json or .bin file

@@ -11,12 +11,25 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* The character at c, terminated; returns its bytes, 0 when it is none. */
+static int next_character(const char *c, char one[8])
+{
+    enum utf8_kind kind;
+    int n = utf8_next(c, (int)strnlen(c, 4), &kind);
+    memcpy(one, c, (size_t)n);
+    one[n] = 0;
+    return kind == UTF8_CHARACTER ? n : 0;
+}
+
 static json_t *chars_model(const char *alphabet, int eos)
 {
+    char one[8];
     json_t *vocab = eos ? json_pack("{s:i}", "<eos>", 0) : json_object();
     int id = eos;
-    for (const char *c = alphabet; *c; c++)
-        json_object_set_new(vocab, (char[]){*c, 0}, json_integer(id++));
+    for (const char *c = alphabet; *c;) {
+        c += next_character(c, one);
+        json_object_set_new(vocab, one, json_integer(id++));
+    }
     return json_pack("{s:s, s:n, s:n, s:n, s:n, s:b, s:b, s:b, s:o, s:[]}", "type", "BPE", "dropout", "unk_token",
                      "continuing_subword_prefix", "end_of_word_suffix", "fuse_unk", 0, "byte_fallback", 0,
                      "ignore_merges", 0, "vocab", vocab, "merges");
@@ -38,11 +51,14 @@ static int check_alphabet(const char *alphabet, struct error *e)
 {
     if (!*alphabet)
         return fail(e, "the alphabet of a character tokenizer is empty");
-    for (const char *c = alphabet; *c; c++) {
-        if ((unsigned char)*c > 126)
-            return fail(e, "byte 0x%02x of the alphabet is not ASCII", (unsigned char)*c);
-        if (strchr(c + 1, *c))
-            return fail(e, "the alphabet holds byte 0x%02x twice", (unsigned char)*c);
+    for (const char *c = alphabet; *c;) {
+        char one[8];
+        int n = next_character(c, one);
+        c += n;
+        if (n == 0)
+            return fail(e, "byte 0x%02x of the alphabet is not UTF-8", (unsigned char)one[0]);
+        if (strstr(c, one))
+            return fail(e, "the alphabet holds '%s' twice", one);
     }
     return 0;
 }

@@ -40,12 +40,12 @@ static void expect_refused(const char *name, const char *const *set, const char 
     struct task t;
     struct error e = {""};
     if (try_open(&t, name, set, &e) != -1)
-        fail_msg("%s is not refused", set[0]);
+        fail_msg("%s is not refused", set[0] ? set[0] : name);
     if (!strstr(e.text, message))
         fail_msg("'%s' does not say '%s'", e.text, message);
 }
 
-static int by_text(const void *a, const void *b)
+static inline int by_text(const void *a, const void *b)
 {
     return strcmp(*(char *const *)a, *(char *const *)b);
 }

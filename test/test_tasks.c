@@ -32,6 +32,8 @@ static void test_table(void **state)
     for (int i = 0; task_rows[i]; i++) {
         const struct task_row *row = task_rows[i];
         struct task t;
+        if (!strcmp(row->name, "jsonl")) /* needs a file: test_task_jsonl.c */
+            continue;
         open_task(&t, row->name, DEFAULTS);
         assert_true(t.longest_prompt > 0);
         assert_true(!row->gold || t.longest_gold > 0);

@@ -332,7 +332,34 @@ static void test_unknown_character(void **state)
     tokenizer_free(t);
     assert_null(tokenizer_chars("", 1, &e));
     assert_null(tokenizer_chars("aba", 1, &e));
-    assert_null(tokenizer_chars("a\xc3\xa9", 1, &e));
+    assert_null(tokenizer_chars("a\xc3", 1, &e));
+    assert_non_null(strstr(e.text, "byte 0xc3"));
+    assert_null(tokenizer_chars("\xc3\xa9z\xc3\xa9", 1, &e));
+}
+
+/* Characters of several bytes are one token each; without an end of sequence they are numbered from 0. */
+static void test_wide_characters(void **state)
+{
+    (void)state;
+    struct error e = {""};
+    struct text back = {0};
+    int32_t *ids = NULL;
+    int cap = 0;
+    static const int32_t want[] = {1, 3, 0, 2};
+    struct tokenizer *t = tokenizer_chars("a\xc3\xa9\xe2\x80\x99\xf0\x9f\x99\x82", 0, &e);
+    if (!t)
+        fail_msg("%s", e.text);
+    assert_int_equal(tokenizer_vocab(t), 4);
+    assert_int_equal(tokenizer_eos(t), -1);
+    const char *text = "\xc3\xa9\xf0\x9f\x99\x82"
+                       "a\xe2\x80\x99";
+    assert_int_equal(tokenizer_encode(t, text, (int)strlen(text), 1, &ids, &cap, &e), 4);
+    assert_memory_equal(ids, want, sizeof want);
+    tokenizer_decode(t, ids, 4, 1, &back, NULL);
+    assert_string_equal(back.s, text);
+    text_free(&back);
+    mem_free(ids);
+    tokenizer_free(t);
 }
 
 /* A whole small file: %s are vocabulary, merges, added tokens, and other members of the file and of the model. */
@@ -493,7 +520,8 @@ int main(void)
         cmocka_unit_test(test_golden_decode),     cmocka_unit_test(test_stories_facts),
         cmocka_unit_test(test_bytes_round_trip),  cmocka_unit_test(test_linear_time),
         cmocka_unit_test(test_save_carries_over), cmocka_unit_test(test_characters),
-        cmocka_unit_test(test_unknown_character), cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_unknown_character),
+        cmocka_unit_test(test_wide_characters), cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_broken_files),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
