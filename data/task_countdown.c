@@ -26,12 +26,15 @@ enum {
     P_MAX,
     P_TARGET_MIN,
     P_TARGET_MAX,
+    P_SORTED,
     P_OPERATORS,
     P_USE,
     P_FORM,
     P_WRONG,
     P_GIVE_UP,
-    P_ATTEMPTS
+    P_ATTEMPTS,
+    P_SHY,
+    P_SHY_ABOVE
 };
 enum { USE_ALL, USE_ANY };
 enum { FORM_EQUATIONS, FORM_EXPRESSION, FORM_SEARCH };
@@ -42,6 +45,8 @@ static const struct param params[] = {
     {"max", PARAM_INT, "10", 1, 1000, NULL, "Largest number given.", NULL},
     {"target_min", PARAM_INT, "1", 1, 10000, NULL, "Smallest target.", NULL},
     {"target_max", PARAM_INT, "100", 1, 10000, NULL, "Largest target.", NULL},
+    {"sorted", PARAM_BOOL, "false", 0, 0, NULL, "Numbers are given in order of size, which makes them easier to learn.",
+     NULL},
     {"operators", PARAM_TEXT, "+-*/", 0, 0, NULL, "Operators of the workings that items are made from: any of + - * /.",
      NULL},
     {"use", PARAM_CHOICE, "all", 0, 0, "all|any", "Every number exactly once, or at most once.", NULL},
@@ -55,6 +60,9 @@ static const struct param params[] = {
      "form=search"},
     {"attempts", PARAM_INT, "4", 1, 16, NULL, "Teacher: most attempts that miss; the next one is a solution.",
      "form=search"},
+    {"shy", PARAM_NUMBER, "0", 0, 1, NULL,
+     "Teacher: share of texts that give up without trying, '?' alone, where the target is above shy_above.", NULL},
+    {"shy_above", PARAM_INT, "10", 0, 10000, NULL, "Teacher: largest target that it always tries.", "shy!=0"},
     {0}};
 
 enum { SEED_ITEM = 5 }; /* of what is fixed for all runs; changing it changes every item */
@@ -174,11 +182,18 @@ static void write_expression(const struct working *w, int k, char around, int on
 
 /* ---- items ---- */
 
+static int by_size(const void *a, const void *b)
+{
+    return *(const int *)a - *(const int *)b;
+}
+
 static void draw_numbers(const struct task *t, struct rng r, struct puzzle *p)
 {
     p->n = knob(t, P_NUMBERS);
     for (int i = 0; i < p->n; i++)
         p->number[i] = knob(t, P_MIN) + rng_below(r, (uint64_t)i, knob(t, P_MAX) - knob(t, P_MIN) + 1);
+    if (knob(t, P_SORTED))
+        qsort(p->number, (size_t)p->n, sizeof *p->number, by_size);
 }
 
 /* Numbers with a working whose result becomes the target; 0 when it cannot be one. */
@@ -206,11 +221,6 @@ static void read_prompt(const struct text *s, struct puzzle *p)
     for (p->n = 0; p->n < MAX_NUMBERS && (p->n == 0 || *at == ','); p->n++)
         p->number[p->n] = (int)strtol(at + (p->n > 0), &at, 10);
     p->target = (int)strtol(at + 1, NULL, 10);
-}
-
-static int by_size(const void *a, const void *b)
-{
-    return *(const int *)a - *(const int *)b;
 }
 
 /* By the numbers in order of size: another order of the same numbers is no new puzzle. */
@@ -322,12 +332,17 @@ static void add_working(const struct task *t, const struct working *w, struct te
 
 static void gold(const struct task *t, const struct item *it, struct rng r, struct text *out)
 {
-    enum { WRONG, GIVE_UP, OF_ATTEMPT, MISSES = 64, OF_MISS = TRIES * WORKING_DRAWS }; /* positions of draws */
+    /* positions of draws */
+    enum { WRONG, GIVE_UP, OF_ATTEMPT, SHY = 63, MISSES, OF_MISS = TRIES * WORKING_DRAWS };
     struct puzzle p;
     struct working w;
     int form = knob(t, P_FORM), most = form == FORM_SEARCH ? knob(t, P_ATTEMPTS) : 1;
     text_clear(out);
     read_prompt(&it->prompt, &p);
+    if (p.target > knob(t, P_SHY_ABOVE) && rng_uniform(r, SHY) < t->value[P_SHY].num) {
+        text_add(out, "?", 1);
+        return;
+    }
     for (uint64_t i = 0; i < (uint64_t)most; i++) {
         if (rng_uniform(r, i * OF_ATTEMPT + WRONG) >= t->value[P_WRONG].num)
             break;
@@ -351,16 +366,17 @@ struct line {
     struct expression left;
 };
 
-/* A line without its newline. */
+/* A line without its newline. '?' alone is of the form: an attempt given up before it began. */
 static void scan_line(const char *s, int len, struct line *l)
 {
     struct expression right;
+    int left = 0;
     l->gives_up = len > 0 && s[len - 1] == '?';
     len -= l->gives_up;
-    const char *equals = memchr(s, '=', (size_t)len);
-    int left = equals ? (int)(equals - s) : len;
-    l->claims = equals != NULL;
-    l->well_formed = expression_evaluate(s, left, &l->left) == EXPRESSION_GOOD;
+    while (left < len && s[left] != '=')
+        left++;
+    l->claims = left < len;
+    l->well_formed = expression_evaluate(s, left, &l->left) == EXPRESSION_GOOD || (len == 0 && l->gives_up);
     if (!l->claims || !l->well_formed)
         return;
     for (int i = left + 1; i < len; i++) /* a result is a number and nothing else */
@@ -392,7 +408,7 @@ static struct pool full_pool(const struct puzzle *p)
 /* The expression's numbers leave the pool and `result` enters; 0 when they are not all there. */
 static int pool_replace(struct pool *pool, const struct expression *e, int64_t result)
 {
-    if (!expression_take(e, pool->number, &pool->n))
+    if (e->numbers == 0 || !expression_take(e, pool->number, &pool->n))
         return 0;
     pool->number[pool->n++] = result;
     return 1;

@@ -76,6 +76,7 @@ static const char *const *const settings[] = {
     SET("numbers=6", "min=2", "max=100", "target_min=100", "target_max=999"),
     SET("numbers=4", "use=any"),
     SET("operators=-/", "max=50"),
+    SET("numbers=5", "sorted=true"),
     SET("operators=*", "target_max=1000"),
     SET("numbers=6", "max=1000", "target_max=10000", "use=any"),
 };
@@ -88,7 +89,7 @@ static void test_items(void **state)
         struct task t;
         struct item it = {0};
         open_task(&t, "countdown", settings[c]);
-        int n = (int)t.value[0].num, any = t.value[6].num != 0, fewer = 0;
+        int n = (int)t.value[0].num, any = t.value[7].num != 0, fewer = 0, falling = 0;
         for (uint64_t i = 0; i < 1000; i++) {
             t.row->make(&t, (enum split)(i % 2), i, &it);
             struct numbers p = read_numbers(it.prompt.s), left = p;
@@ -97,6 +98,8 @@ static void test_items(void **state)
             assert_true(it.prompt.len <= t.longest_prompt);
             assert_int_equal(strspn(it.prompt.s, t.row->alphabet), it.prompt.len);
             assert_int_equal(p.n, n);
+            for (int k = 1; k < n; k++)
+                falling += p.x[k - 1] > p.x[k];
             for (int k = 0; k < n; k++)
                 assert_true(p.x[k] >= t.value[1].num && p.x[k] <= t.value[2].num);
             assert_true(p.target >= t.value[3].num && p.target <= t.value[4].num);
@@ -109,6 +112,7 @@ static void test_items(void **state)
             for (int k = 0; k < x.numbers; k++)
                 assert_true(remove_number(&p, (int)x.number[k]));
         }
+        assert_true(t.value[5].num != 0 ? falling == 0 : falling > 300);
         assert_true(any ? fewer > 500 && fewer < 950 : fewer == 0);
         item_free(&it);
         task_close(&t);
@@ -260,7 +264,9 @@ static void test_verdicts(void **state)
         {"", U, U},
         {"\n", U, U},
         {" ", U, U},
-        {"?", U, U},
+        {"?", W, U}, /* given up without trying: of the form */
+        {"?\n?\n?", W, U},
+        {"?\n3*9+4", R, R},
         {"??", U, U},
         {"=", U, U},
         {"=31", U, U},
@@ -455,7 +461,7 @@ static void test_oracle(void **state)
         {"oops\n3*9=27", "UR"},
         {"3*9=27\n\n27+4=31", "RUR"},
         {"3*9=\n", "U"},
-        {"?\n3*9=27", "UR"},
+        {"?\n3*9=27", "WR"},
         {"4/0=1\n3*9=27", "UR"},
         {"4-9=5\n", "W"},
         {"9/4=2\n", "W"},
@@ -604,6 +610,33 @@ static void test_teacher_search(void **state)
     task_close(&t);
 }
 
+/* Where the target is above 20, a quarter of the texts is '?' and nothing else. */
+static void test_teacher_shy(void **state)
+{
+    (void)state;
+    struct task t;
+    struct item it = {0};
+    struct text text = {0};
+    int above = 0, shy = 0;
+    open_task(&t, "countdown", SET("shy=0.25", "shy_above=20"));
+    for (uint64_t i = 0; i < TEXTS; i++) {
+        t.row->make(&t, SPLIT_TRAIN, i, &it);
+        t.row->gold(&t, &it, rng_stream(5, RNG_TEACHER, 0, i, 0), &text);
+        struct numbers p = read_numbers(it.prompt.s);
+        above += p.target > 20;
+        shy += text.s[0] == '?';
+        if (text.s[0] == '?')
+            assert_true(p.target > 20 && text.len == 1);
+        else
+            assert_int_equal(follow(text.s, &p), p.target);
+    }
+    assert_true(above > TEXTS / 10);
+    expect_share(shy, above, 0.25);
+    text_free(&text);
+    item_free(&it);
+    task_close(&t);
+}
+
 static void test_refusals(void **state)
 {
     (void)state;
@@ -628,7 +661,8 @@ int main(void)
         cmocka_unit_test(test_other_puzzles),   cmocka_unit_test(test_long),
         cmocka_unit_test(test_oracle),          cmocka_unit_test(test_max_steps),
         cmocka_unit_test(test_perfect_teacher), cmocka_unit_test(test_teacher_wrong),
-        cmocka_unit_test(test_teacher_search),  cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_teacher_search),  cmocka_unit_test(test_teacher_shy),
+        cmocka_unit_test(test_refusals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
