@@ -106,5 +106,23 @@ double component_weight(const char *weights, const char *name);
 /* d = weight that aggregation `agg` gives to one token of a sample with n trained tokens: see aggregation_choices. */
 extern const char aggregation_choices[]; /* "token_mean|seq_mean_token_mean|seq_mean_token_sum|seq_sum_const" */
 double aggregation_weight(int agg, int n, const struct denominators *d);
+/* The rows of a stage that lets its recipe choose: agg, l_max, per_sequence, in this order. when: only_if of agg. */
+#define AGGREGATION_ROWS(when)                                                                                         \
+    {"agg", PARAM_CHOICE, "token_mean", 0, 0, aggregation_choices, "How tokens are averaged.", when},                  \
+        {"l_max", PARAM_INT, "off", 1, 1e9, NULL, "seq_sum_const divides by it; off: budget.", "agg=seq_sum_const"},   \
+    {                                                                                                                  \
+        "per_sequence", PARAM_BOOL, "true", 0, 0, NULL, "seq_sum_const divides by N too.", "agg=seq_sum_const"         \
+    }
+/* aggregation_weight by the values of these rows, of which rows[0] is agg. */
+double aggregation_by(const struct value *rows, int n, const struct denominators *d);
+
+/* One term of the clipped surrogate with respect to a log-ratio, and its derivative by it. */
+struct surrogate {
+    double loss, grad;
+    int clipped;
+};
+/* max(-a rho, -a clip(rho, low, high)), rho = exp(log_ratio); at most -a dual where a < 0 (dual INFINITY: no bound). A
+ * tie goes to the unclipped side. The log-ratio is held within +-20, where the derivative is 0. */
+struct surrogate surrogate_clip(double log_ratio, double a, double low, double high, double dual);
 
 #endif

@@ -1,5 +1,6 @@
-/* Group statistics and loss aggregation: the only place where they are written, so that "mean", "std" and "token_mean"
- * mean the same in every stage. Not here: which samples count (select) and what is done with the numbers.
+/* Group statistics, loss aggregation and the clipped surrogate: the only place where they are written, so that "mean",
+ * "std" and "token_mean" mean the same in every stage. Not here: which samples count (select) and what is done with the
+ * numbers.
  */
 #include "stage.h"
 #include <math.h>
@@ -77,6 +78,32 @@ double aggregation_weight(int agg, int n, const struct denominators *d)
     default:
         return 1 / (sequences * d->longest);
     }
+}
+
+double aggregation_by(const struct value *rows, int n, const struct denominators *d)
+{
+    struct denominators by = *d;
+    if (!rows[1].off)
+        by.longest = (int)rows[1].num;
+    if ((int)rows[0].num == SEQ_SUM_CONST && rows[2].num == 0)
+        by.sequences = 1;
+    return aggregation_weight((int)rows[0].num, n, &by);
+}
+
+/* No update, however bad, gives infinity. */
+static const double log_ratio_limit = 20;
+
+struct surrogate surrogate_clip(double log_ratio, double a, double low, double high, double dual)
+{
+    int inside = fabs(log_ratio) <= log_ratio_limit;
+    double ratio = exp(inside ? log_ratio : copysign(log_ratio_limit, log_ratio));
+    double bounded = fmin(fmax(ratio, low), high);
+    struct surrogate t = {-a * ratio, inside ? -a * ratio : 0, 0};
+    if (-a * bounded > t.loss)
+        t = (struct surrogate){-a * bounded, 0, 1};
+    if (a < 0 && t.loss > -a * dual)
+        t = (struct surrogate){-a * dual, 0, 1};
+    return t;
 }
 
 double component_weight(const char *weights, const char *name)

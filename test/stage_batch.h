@@ -62,6 +62,7 @@ static inline void add_sample(struct batch *b, int from, int like)
     b->strict[i] = invented[like].strict;
     b->lenient[i] = invented[like].lenient;
     b->weight[i] = from % 3 ? 1 : 0.5;
+    b->truncated[i] = like == 3 || like == 6;
     struct step step[STEPS];
     int n = lines_of(NULL, NULL, text, b->text_len[i], step, STEPS);
     for (int k = 0; k < n; k++)
@@ -78,6 +79,7 @@ static inline void add_sample(struct batch *b, int from, int like)
         b->channel[ENTROPY].value[t] = 2 * rng_uniform(r, (uint64_t)(4 * k + 1));
         b->channel[REF].value[t] = l + rng_uniform(r, (uint64_t)(4 * k + 2)) - 0.5;
         b->logp_old[t] = l + rng_uniform(r, (uint64_t)(4 * k + 3)) - 0.5;
+        b->logp_rollout[t] = b->logp_old[t] + b->channel[REF].value[t] - l; /* as far off as the reference, elsewhere */
     }
     b->sample_first[i + 1] = b->tokens;
 }
@@ -88,6 +90,7 @@ static inline void open_batch(struct batch *b)
     batch_channel(b, "policy.logp", 1);
     batch_channel(b, "policy.entropy", 1);
     batch_channel(b, "ref.logp", 0);
+    b->logp_old = b->channel[batch_channel(b, "old", 0)].value; /* apart from logp_rollout */
 }
 
 /* reverse: samples of each group in the opposite order. equal: all samples of a group are copies of its first but for

@@ -56,7 +56,7 @@ static void spoil(struct batch *b, double with)
         }
         for (int t = b->sample_first[i]; t < b->sample_first[i + 1]; t++)
             if (!b->kept[i] || !b->trained[t])
-                b->token_reward[t] = b->advantage[t] = b->logp_old[t] = b->channel[LOGP].value[t] =
+                b->token_reward[t] = b->advantage[t] = b->logp_old[t] = b->logp_rollout[t] = b->channel[LOGP].value[t] =
                     b->channel[ENTROPY].value[t] = b->channel[REF].value[t] = with;
     }
 }
@@ -293,6 +293,10 @@ static const struct {
     {STAGE_LOSS, "clip", "eps_low=0.1;eps_high=0.4;dual_clip=1.05;agg=seq_mean_token_mean"},
     {STAGE_LOSS, "clip", "agg=seq_mean_token_sum"},
     {STAGE_LOSS, "clip", "agg=seq_sum_const"},
+    {STAGE_LOSS, "clip", "agg=seq_sum_const;l_max=9;per_sequence=false"},
+    {STAGE_LOSS, "clip", "form=mean_clip;eps_low=0.03;eps_high=0.05"},
+    {STAGE_LOSS, "clip", "form=sequence_clip;eps_high=0.6;dual_clip=1.2"},
+    {STAGE_LOSS, "clip", "form=reinforce"},
     {STAGE_LOSS, "nll", ""},
     {STAGE_LOSS, "nll", "agg=seq_sum_const"},
     {STAGE_REGULAR, "kl", "coef=0.7;estimator=k1"},
