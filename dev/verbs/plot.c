@@ -246,30 +246,37 @@ static void add_setting(char *label, size_t size, const struct run_files *r, con
     snprintf(label + len, size - len, "%s%s = %.90s", len ? ", " : "", shorter, value ? value : "default");
 }
 
+/* Have all lines built-in recipes of different names? */
+static int are_recipes(const struct plot *p)
+{
+    for (int g = 0; g < p->groups; g++) {
+        const char *name = recipe_titled(p->run[p->group[g].run[0]].settings.title);
+        for (int h = 0; h < g && name; h++)
+            if (!strcmp(name, run_recipe(&p->run[p->group[h].run[0]])))
+                return 0;
+        if (!name)
+            return 0;
+    }
+    return 1;
+}
+
 /* What tells the lines apart: the setting that groups them, the few settings in which they differ, the recipe, or the
  * directory. */
 static void name_groups(struct plot *p)
 {
     enum { FEW = 3 };
     const char *name[FEW], *key = p->option[GROUP].text;
-    int n = key[0] ? 0 : differing(p, name, FEW), recipes = 1;
-    for (int g = 0; g < p->groups; g++)
-        for (int h = 0; h < g; h++)
-            recipes =
-                recipes && strcmp(run_recipe(&p->run[p->group[g].run[0]]), run_recipe(&p->run[p->group[h].run[0]]));
+    int n = key[0] ? 0 : differing(p, name, FEW), few = n > 0 && n <= FEW, recipes = are_recipes(p);
     for (int g = 0; g < p->groups; g++) {
         struct group *at = &p->group[g];
         const struct run_files *r = &p->run[at->run[0]];
+        for (int i = 0; i < n && few; i++)
+            add_setting(at->label, sizeof at->label, r, name[i]);
         if (key[0])
             add_setting(at->label, sizeof at->label, r, key);
-        else if (p->groups == 1)
-            snprintf(at->label, sizeof at->label, "%.150s", at->runs == 1 ? r->label : "");
-        else if (recipes)
-            snprintf(at->label, sizeof at->label, "%.150s", run_recipe(r));
-        else
-            for (int i = 0; i < n && n <= FEW; i++)
-                add_setting(at->label, sizeof at->label, r, name[i]);
-        if (!at->label[0] && p->groups > 1)
+        else if (p->groups > 1 && !few)
+            snprintf(at->label, sizeof at->label, "%.150s", recipes ? run_recipe(r) : r->label);
+        else if (p->groups == 1 && at->runs == 1)
             snprintf(at->label, sizeof at->label, "%.150s", r->label);
     }
 }
