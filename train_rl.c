@@ -8,13 +8,15 @@
  * *advantage* says how much better it was than its group; the *loss* turns advantages into gradients of the responses'
  * log-probabilities.
  */
-#include "dev/verbs/report.h"  /* defines: report_curves */
-#include "dev/verbs/closing.h" /* defines: report_opening, report_closing */
-#include "dev/verbs/loop.h"    /* declares what of this file the verb trace runs */
-#include "dev/verbs/resume.h"  /* defines: resume_save, resume_load */
-#include "dev/verbs/runlog.h"  /* defines: runlog_line, runlog_samples, struct timing */
-#include "dev/verbs/trainer.h" /* defines: struct trainer, trainer_open, evaluate, rundir_* */
-#include "dev/verbs/verbs.h"   /* defines: the other verbs, their table */
+#include "dev/verbs/channels.h" /* defines: channels_early, channels_forward, channels_backward */
+#include "dev/verbs/report.h"   /* defines: report_curves */
+#include "dev/verbs/closing.h"  /* defines: report_opening, report_closing */
+#include "dev/verbs/loop.h"     /* declares what of this file the verb trace runs */
+#include "dev/verbs/micro.h"    /* defines: micro_fill, micro_end, group_kept */
+#include "dev/verbs/resume.h"   /* defines: resume_save, resume_load */
+#include "dev/verbs/runlog.h"   /* defines: runlog_line, runlog_samples, struct timing */
+#include "dev/verbs/trainer.h"  /* defines: struct trainer, trainer_open, evaluate, rundir_* */
+#include "dev/verbs/verbs.h"    /* defines: the other verbs, their table */
 #include "model/base/clock.h"
 #include "model/base/file.h"
 #include <math.h>
@@ -53,6 +55,9 @@ static int run_stages(struct trainer *t, const struct phase *ph, enum stage_kind
         c.task = &t->s.task;
         c.seed = t->s.recipe.run.seed;
         c.step = (uint64_t)t->step;
+        c.phase_step = t->phase_step;
+        c.phase_steps = ph->steps;
+        c.state = ((struct stage_use *)u)->state;
         c.metrics = &t->metrics;
         if (u->stage->run(&c, e))
             return fail_in(e, "step %ld, stage %s", t->step, u->stage->name);
@@ -237,11 +242,6 @@ static int rollout(struct trainer *t, const struct phase *ph, int prompts, struc
     return 0;
 }
 
-static int group_kept(const struct batch *b, int g)
-{
-    return stat_count(b->kept + b->group_first[g], b->group_first[g + 1] - b->group_first[g]) > 0;
-}
-
 /* Collect until enough groups survive selection or the refills are used up; groups beyond what is needed are left out.
  */
 static int collect_rollout(struct trainer *t, const struct phase *ph, struct error *e)
@@ -253,6 +253,7 @@ static int collect_rollout(struct trainer *t, const struct phase *ph, struct err
             return -1;
         t->metrics.n = 0; /* stages see the whole batch again */
         memset(b->kept, 1, (size_t)b->samples);
+        channels_early(t, ph);
         if (run_stages(t, ph, STAGE_SCORE, STAGE_SELECT, 0, b->groups, NULL, NULL, e))
             return -1;
         kept = 0;
@@ -264,111 +265,12 @@ static int collect_rollout(struct trainer *t, const struct phase *ph, struct err
 
 /* ---- forward and backward: a micro-batch is whole groups, the prompt stands once for all its responses ---- */
 
-static int group_rows(const struct batch *b, int g)
-{
-    int rows = b->prompt_first[g + 1] - b->prompt_first[g];
-    for (int i = b->group_first[g]; i < b->group_first[g + 1]; i++)
-        if (b->kept[i])
-            rows += b->sample_first[i + 1] - b->sample_first[i];
-    return rows;
-}
-
-/* The end of the micro-batch that begins with group g0: as many whole groups as fit. */
-static int micro_end(const struct trainer *t, int g0, int end)
-{
-    int g = g0, rows = 0;
-    while (g < end && g - g0 < t->micro_groups) {
-        rows += group_rows(&t->batch, g);
-        if (rows > t->micro_rows && g > g0)
-            break;
-        g++;
-    }
-    return g;
-}
-
-/* Rows, segments and entries of one kept sample, whose prompt is segment `parent` ending at row `last`. */
-static void micro_sample(struct trainer *t, int i, int parent, int last, int *rows, int *segments)
-{
-    struct micro *m = &t->micro;
-    const struct batch *b = &t->batch;
-    int first = b->sample_first[i], n = b->sample_first[i + 1] - first, S = b->max_support;
-    m->segment[(*segments)++] = (struct segment){parent, *rows, n};
-    for (int k = 0; k < n; k++) {
-        m->ids[*rows + k] = b->id[first + k];
-        if (!b->trained[first + k])
-            continue;
-        int j = m->entries++;
-        m->entry_row[j] = k ? *rows + k - 1 : last; /* the first token is predicted from the prompt's last */
-        m->entry_target[j] = b->id[first + k];
-        m->entry_token[j] = first + k;
-        m->temperature[j] = b->temperature[i];
-        if (S) {
-            m->supports[j] = b->supports[first + k];
-            memcpy(m->support + (size_t)j * S, b->support + (size_t)(first + k) * S, (size_t)S * sizeof *m->support);
-        }
-    }
-    *rows += n;
-}
-
-/* Describe groups [g0, g1) to the device. */
-void micro_fill(struct trainer *t, int g0, int g1)
-{
-    struct micro *m = &t->micro;
-    const struct batch *b = &t->batch;
-    int rows = 0, segments = 0;
-    m->g0 = g0;
-    m->g1 = g1;
-    m->entries = 0;
-    for (int g = g0; g < g1; g++) {
-        int prompt = b->prompt_first[g], n = b->prompt_first[g + 1] - prompt, parent = segments;
-        m->group_segment[g - g0] = segments;
-        m->group_entry[g - g0] = m->entries;
-        if (!group_kept(b, g))
-            continue;
-        m->segment[segments++] = (struct segment){-1, rows, n};
-        memcpy(m->ids + rows, b->prompt_id + prompt, (size_t)n * sizeof *m->ids);
-        rows += n;
-        for (int i = b->group_first[g], last = rows - 1; i < b->group_first[g + 1]; i++)
-            if (b->kept[i] && b->sample_first[i + 1] > b->sample_first[i])
-                micro_sample(t, i, parent, last, &rows, &segments);
-    }
-    m->group_segment[g1 - g0] = segments;
-    m->group_entry[g1 - g0] = m->entries;
-    layout_set(&t->layout, m->ids, m->segment, m->group_segment, g1 - g0);
-    layout_entries(&t->layout, m->entries, m->entry_row, m->entry_target, m->temperature,
-                   b->max_support ? m->support : NULL, b->max_support ? m->supports : NULL, m->group_entry, g1 - g0);
-}
-
-/* Forward one model over the micro-batch; log-probability and entropy of every trained token go to its channels. */
-static void forward_channels(struct trainer *t, const struct model *m, const char *name, struct tape *tape)
-{
-    struct micro *u = &t->micro;
-    double *logp = trainer_channel(t, name, "logp"), *entropy = trainer_channel(t, name, "entropy");
-    if (!logp && !entropy)
-        return;
-    model_forward(m, tape, &t->layout.rows, tape->kv, 0, tape->store);
-    model_head(m, tape, &t->layout, u->logp, u->entropy);
-    for (int j = 0; j < u->entries; j++) {
-        if (logp)
-            logp[u->entry_token[j]] = u->logp[j];
-        if (entropy)
-            entropy[u->entry_token[j]] = u->entropy[j];
-    }
-}
-
-static void forward_models(struct trainer *t)
-{
-    for (int i = 0; i < t->s.recipe.model_count; i++)
-        forward_channels(t, &t->model[i], t->s.recipe.models[i].name, &t->frozen_tape);
-    forward_channels(t, &t->s.policy, "policy", &t->tape);
-}
-
 /* Sampler against trainer: while the weights are those of the rollout, every log-probability must be the same number.
  */
 static void measure_mismatch(struct trainer *t)
 {
     const struct micro *u = &t->micro;
-    const double *logp = trainer_channel(t, "policy", "logp");
+    const double *logp = trainer_values(t, "policy", "logp");
     double largest = metric_value(&t->metrics, "logp_mismatch_max", 0), sum = 0;
     for (int j = 0; j < u->entries; j++) {
         double d = fabs(logp[u->entry_token[j]] - t->batch.logp_rollout[u->entry_token[j]]);
@@ -382,24 +284,6 @@ static void measure_mismatch(struct trainer *t)
             return;
         }
     metric_add(&t->metrics, "logp_mismatch_max", largest, 1);
-}
-
-static void backward(struct trainer *t)
-{
-    struct micro *u = &t->micro;
-    const double *glogp = NULL, *gentropy = NULL;
-    for (int c = 0; c < t->batch.channels; c++) {
-        const struct channel *ch = &t->batch.channel[c];
-        if (strcmp(ch->name, "policy.logp") == 0)
-            glogp = ch->grad;
-        if (strcmp(ch->name, "policy.entropy") == 0)
-            gentropy = ch->grad;
-    }
-    for (int j = 0; j < u->entries; j++) {
-        u->glogp[j] = glogp[u->entry_token[j]];
-        u->gentropy[j] = gentropy[u->entry_token[j]];
-    }
-    model_backward(&t->s.policy, &t->tape, &t->layout, u->glogp, u->gentropy);
 }
 
 /* ---- step: one optimiser step on groups [g0, g1) of the batch ---- */
@@ -419,23 +303,23 @@ static int micro_batches(struct trainer *t, const struct phase *ph, int g0, int 
     int together = couples_batch(ph);
     for (int lo = g0, hi; together && lo < g1; lo = hi) {
         hi = micro_end(t, lo, g1);
-        micro_fill(t, lo, hi);
-        forward_models(t);
+        micro_fill(t, lo, hi, VIEW_WHOLE);
+        channels_forward(t, ph);
     }
     if (together && run_stages(t, ph, STAGE_LOSS, STAGE_REGULAR, g0, g1, den, loss, e))
         return -1;
     for (int lo = g0, hi; lo < g1; lo = hi) {
         hi = micro_end(t, lo, g1);
-        micro_fill(t, lo, hi);
+        micro_fill(t, lo, hi, VIEW_WHOLE);
         if (t->micro.entries == 0)
             continue;
-        forward_models(t);
+        channels_forward(t, ph);
         if (fresh)
             measure_mismatch(t);
         for (int g = lo; !together && g < hi; g++) /* one by one: sums come out the same however the batch is cut */
             if (run_stages(t, ph, STAGE_LOSS, STAGE_REGULAR, g, g + 1, den, loss, e))
                 return -1;
-        backward(t);
+        channels_backward(t, ph);
     }
     return 0;
 }
@@ -453,6 +337,37 @@ static double learning_rate(const struct phase *ph, long step)
     return o->lr * warmup * decay;
 }
 
+/* Of the policy, then of each of [models] that the phase trains. */
+static int gradient_norms(struct trainer *t, const struct phase *ph, double norm[1 + MAX_MODELS], struct error *e)
+{
+    const struct recipe *r = &t->s.recipe;
+    norm[0] = model_grad_norm(&t->s.policy);
+    for (int i = 0; i < r->model_count; i++) {
+        char name[48];
+        norm[1 + i] = phase_trains(ph, r->models[i].name) ? model_grad_norm(&t->model[i]) : 0;
+        snprintf(name, sizeof name, "%s.grad_norm", r->models[i].name);
+        if (phase_trains(ph, r->models[i].name))
+            metric_add(&t->metrics, name, norm[1 + i], 1);
+    }
+    for (int i = 0; i <= r->model_count; i++)
+        if (!isfinite(norm[i]))
+            return fail(e, "step %ld: the gradient norm of %s is %g; lower optim.lr or set optim.clip", t->step,
+                        i ? r->models[i - 1].name : "the policy", norm[i]);
+    return 0;
+}
+
+static void step_models(struct trainer *t, const struct phase *ph, const double norm[1 + MAX_MODELS], double lr)
+{
+    const struct optim_config *o = &ph->optim;
+    struct optimiser step = {lr, o->beta1, o->beta2, o->eps, o->weight_decay, o->clip};
+    if (strcmp(ph->train, "policy") == 0)
+        model_step(&t->s.policy, &step, norm[0]);
+    step.lr = o->critic_lr > 0 ? lr / o->lr * o->critic_lr : lr;
+    for (int i = 0; i < t->s.recipe.model_count; i++)
+        if (phase_trains(ph, t->s.recipe.models[i].name))
+            model_step(&t->model[i], &step, norm[1 + i]);
+}
+
 static int optimiser_step(struct trainer *t, const struct phase *ph, int g0, int g1, double lr, int fresh,
                           struct error *e)
 {
@@ -462,22 +377,23 @@ static int optimiser_step(struct trainer *t, const struct phase *ph, int g0, int
     int token0 = b->sample_first[b->group_first[g0]], token1 = b->sample_first[b->group_first[g1]];
     batch_denominators(b, g0, g1, ph->source == SOURCE_GOLD ? t->s.max_gold : ph->rollout.max_new, &den);
     model_zero_grad(&t->s.policy);
+    for (int i = 0; i < t->s.recipe.model_count; i++)
+        if (phase_trains(ph, t->s.recipe.models[i].name))
+            model_zero_grad(&t->model[i]);
     for (int c = 0; c < b->channels; c++)
         if (b->channel[c].grad)
             memset(b->channel[c].grad + token0, 0, (size_t)(token1 - token0) * sizeof(double));
     if (micro_batches(t, ph, g0, g1, &den, fresh, &loss, e))
         return -1;
-    double norm = model_grad_norm(&t->s.policy);
-    if (!isfinite(norm))
-        return fail(e, "step %ld: the gradient norm is %g; lower optim.lr or set optim.clip", t->step, norm);
-    const struct optim_config *o = &ph->optim;
-    struct optimiser step = {lr, o->beta1, o->beta2, o->eps, o->weight_decay, o->clip};
-    trainer_look(t, &(struct sight){AFTER_BACKWARD, ph, NULL, g0, g1, &den, loss, norm, lr});
+    double norm[1 + MAX_MODELS];
+    if (gradient_norms(t, ph, norm, e))
+        return -1;
+    trainer_look(t, &(struct sight){AFTER_BACKWARD, ph, NULL, g0, g1, &den, loss, norm[0], lr});
     if (den.tokens > 0) /* nothing kept: no step, not even of the moments */
-        model_step(&t->s.policy, &step, norm);
-    trainer_look(t, &(struct sight){AFTER_UPDATE, ph, NULL, g0, g1, &den, loss, norm, lr});
+        step_models(t, ph, norm, lr);
+    trainer_look(t, &(struct sight){AFTER_UPDATE, ph, NULL, g0, g1, &den, loss, norm[0], lr});
     metric_add(&t->metrics, "loss", loss, 1);
-    metric_add(&t->metrics, "grad_norm", norm, 1);
+    metric_add(&t->metrics, "grad_norm", norm[0], 1);
     return 0;
 }
 
@@ -643,6 +559,15 @@ static int begin_phase(struct trainer *t, struct phase *ph, struct error *e)
     return 0;
 }
 
+/* run.max_seconds stops as Ctrl-C does: saved, to be resumed. */
+static int out_of_time(const struct trainer *t)
+{
+    double limit = t->s.recipe.run.max_seconds;
+    if (limit > 0 && clock_now() - t->opened > limit)
+        interrupted = 1;
+    return interrupted;
+}
+
 /* The steps of a phase that are left. Returns 1 when the phase is done, 0 when it was interrupted, -1 and *e on
  * failure.
  */
@@ -652,7 +577,7 @@ static int train_phase(struct trainer *t, struct phase *ph, struct error *e)
     bind_channels(t, ph);
     if (t->phase_step == 0 && begin_phase(t, ph, e))
         return -1;
-    while (t->phase_step < ph->steps && !interrupted && !(ph->seconds > 0 && t->phase_seconds > ph->seconds)) {
+    while (t->phase_step < ph->steps && !out_of_time(t) && !(ph->seconds > 0 && t->phase_seconds > ph->seconds)) {
         if (train_step(t, ph, e))
             return -1;
         show_progress(t, ph);
@@ -689,6 +614,7 @@ static int run_branch(struct trainer *t, int from, struct error *e)
     uint64_t cursor = t->cursor;
     model_snapshot(&t->aside, &t->s.policy);
     model_snapshot(&t->s.policy, &t->snapshot[from]);
+    phase_forget(&t->s.recipe.phase[p]);
     int done = train_phase(t, &t->s.recipe.phase[p], e);
     if (t->snapshot[p].tensor && done > 0)
         model_snapshot(&t->snapshot[p], &t->s.policy);

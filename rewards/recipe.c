@@ -265,6 +265,13 @@ int channel_of(const char *channel, const char *model)
     return strncmp(channel, model, n) == 0 && (channel[n] == '.' || channel[n] == '@');
 }
 
+void phase_forget(struct phase *p)
+{
+    for (int i = 0; i < p->stages; i++)
+        for (int k = 0; k < MAX_STATES; k++)
+            state_free(&p->stage[i].state[k]);
+}
+
 int phase_trains(const struct phase *p, const char *model)
 {
     for (int i = 0; i < p->stages; i++)
@@ -315,9 +322,7 @@ int recipe_load_for_data(struct recipe *r, const char *name_or_path, const char 
 void recipe_free(struct recipe *r)
 {
     for (int f = 0; f < r->phases; f++)
-        for (int i = 0; i < r->phase[f].stages; i++)
-            for (int k = 0; k < MAX_STATES; k++)
-                state_free(&r->phase[f].stage[i].state[k]);
+        phase_forget(&r->phase[f]);
     mem_free(r->title);
     mem_free(r->text);
     ini_free(r->ini);

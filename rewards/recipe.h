@@ -40,7 +40,7 @@ struct rollout_config {
     double temperature, top_p, min_p;
 };
 struct optim_config {
-    double lr, beta1, beta2, eps, weight_decay, clip, min_lr;
+    double lr, critic_lr, beta1, beta2, eps, weight_decay, clip, min_lr;
     int warmup, minibatches, epochs, schedule;
 };
 struct eval_config {
@@ -118,6 +118,7 @@ extern const struct section_row recipe_sections[]; /* model, rollout, optim, eva
 int channel_of(const char *channel, const char *model);
 /* Does a stage of the phase write the gradient of a channel of this model? Such models are trained with the policy. */
 int phase_trains(const struct phase *p, const char *model);
+void phase_forget(struct phase *p); /* what its stages remember */
 
 struct recipe_file {
     const char *name, *text;

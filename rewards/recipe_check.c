@@ -121,20 +121,48 @@ static int check_unread(const struct recipe *r, int f, int i, struct error *e)
     return 0;
 }
 
+/* The declared model that a channel belongs to; NULL: none. */
+static const struct model_use *channel_model(const struct recipe *r, const char *channel)
+{
+    for (int m = 0; m < r->model_count; m++)
+        if (channel_of(channel, r->models[m].name))
+            return &r->models[m];
+    return NULL;
+}
+
+static int check_channel(const struct recipe *r, int f, int i, const char *channel, int gradient, struct error *e)
+{
+    const struct stage *s = r->phase[f].stage[i].stage;
+    const struct origin at = origin_of(r, f, i);
+    const struct model_use *m = channel_model(r, channel);
+    int len = (int)strcspn(channel, ".@"), value = strstr(channel, ".value") != NULL;
+    const char *kind = stage_kind_names[s->kind], *how = value ? "init head=scalar" : "init frozen";
+    if (!m && !channel_of(channel, "policy"))
+        return complain(r->ini, at, e,
+                        "the %s stage '%s' reads %s, but [models] declares no '%.*s'; add the line `%.*s = %s` under "
+                        "[models]",
+                        kind, s->name, channel, len, channel, len, channel, how);
+    if (value && !(m && m->scalar))
+        return complain(r->ini, at, e,
+                        "the %s stage '%s' reads %s: the model needs a value head, `%.*s = init head=scalar`", kind,
+                        s->name, channel, len, channel);
+    if (gradient && m && m->frozen)
+        return complain(r->ini, at, e, "the %s stage '%s' trains '%s', which [models] declares frozen", kind, s->name,
+                        m->name);
+    return 0;
+}
+
 static int check_channels(const struct recipe *r, int f, int i, struct error *e)
 {
     const struct stage *s = r->phase[f].stage[i].stage;
-    for (int k = 0; k < 6 && s->channels[k]; k++) {
-        int len = (int)strcspn(s->channels[k], ".@"), known = len == 6 && !strncmp(s->channels[k], "policy", 6);
-        for (int m = 0; m < r->model_count; m++)
-            known |= (int)strlen(r->models[m].name) == len && !strncmp(r->models[m].name, s->channels[k], (size_t)len);
-        if (!known)
+    for (int k = 0; k < 6 && s->channels[k] && !r->for_data; k++)
+        if (check_channel(r, f, i, s->channels[k], (int)(s->gradients >> k & 1), e))
+            return -1;
+    for (int m = 0; m < r->model_count && r->phase[f].branch[0]; m++)
+        if (phase_trains(&r->phase[f], r->models[m].name))
             return complain(r->ini, origin_of(r, f, i), e,
-                            "the %s stage '%s' reads %s, but [models] declares no '%.*s'; add the line `%.*s = init "
-                            "frozen` under [models]",
-                            stage_kind_names[s->kind], s->name, s->channels[k], len, s->channels[k], len,
-                            s->channels[k]);
-    }
+                            "phase '%s' is a branch and would train '%s' too; a branch trains the policy only",
+                            r->phase[f].name, r->models[m].name);
     return 0;
 }
 
@@ -278,6 +306,21 @@ static int check_branch(const struct recipe *r, int f, struct error *e)
                    names, f, e);
 }
 
+/* What one step may hold is counted in ints, and no machine has room for more. */
+enum { MAX_GROUPS = 1 << 18, MAX_TOKENS = 1 << 28 };
+
+static int check_amounts(const struct recipe *r, const struct phase *p, struct error *e)
+{
+    const struct rollout_config *o = &p->rollout;
+    double groups = (double)o->prompts * o->max_refills, tokens = groups * o->samples * o->max_new;
+    if (p->source == SOURCE_GOLD || (groups <= MAX_GROUPS && tokens <= MAX_TOKENS))
+        return 0;
+    return complain(r->ini, phase_origin(p), e,
+                    "phase '%s' may collect prompts x max_refills = %.0f groups of %.0f tokens a step; at most %d and "
+                    "%d in all are possible",
+                    p->name, groups, (double)o->samples * o->max_new, MAX_GROUPS, MAX_TOKENS);
+}
+
 static int check_phase(const struct recipe *r, int f, struct error *e)
 {
     const struct phase *p = &r->phase[f];
@@ -290,7 +333,7 @@ static int check_phase(const struct recipe *r, int f, struct error *e)
         struct entry *n = find_entry(r, "phase", p->name, "source");
         return complain(r->ini, n->at, e, "source = gold: the task '%s' has no gold texts", r->task.name);
     }
-    if (check_branch(r, f, e) || check_trained(r, p, e) || check_phase_keys(r, p, e) ||
+    if (check_amounts(r, p, e) || check_branch(r, f, e) || check_trained(r, p, e) || check_phase_keys(r, p, e) ||
         (p->source == SOURCE_ROLLOUT && check_sampling(r, p, e)))
         return -1;
     return check_chain(r, f, e);
@@ -330,16 +373,13 @@ static int check_unused(const struct recipe *r, struct error *e)
 /* 1: some phase has a stage that reads a channel of the model, or trains it. */
 static int model_used(const struct recipe *r, const char *name)
 {
-    size_t len = strlen(name);
     for (int f = 0; f < r->phases; f++) {
         if (!strcmp(r->phase[f].train, name))
             return 1;
         for (int i = 0; i < r->phase[f].stages; i++)
-            for (int k = 0; k < 6 && r->phase[f].stage[i].stage->channels[k]; k++) {
-                const char *c = r->phase[f].stage[i].stage->channels[k];
-                if (!strncmp(c, name, len) && (c[len] == '.' || c[len] == '@'))
+            for (int k = 0; k < 6 && r->phase[f].stage[i].stage->channels[k]; k++)
+                if (channel_of(r->phase[f].stage[i].stage->channels[k], name))
                     return 1;
-            }
     }
     return 0;
 }
@@ -351,7 +391,7 @@ static int check_models(const struct recipe *r, struct error *e)
         struct entry *n = find_entry(r, "models", NULL, m->name);
         int trained = 0;
         for (int f = 0; f < r->phases; f++)
-            trained |= !strcmp(r->phase[f].train, m->name);
+            trained |= !strcmp(r->phase[f].train, m->name) || phase_trains(&r->phase[f], m->name);
         if (!model_used(r, m->name))
             return complain(r->ini, n->at, e, "the model '%s' would change nothing: no stage reads it", m->name);
         if (!m->frozen && !trained)

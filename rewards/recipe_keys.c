@@ -76,6 +76,8 @@ static const struct key_row optim_keys[] = {
     NUMBER(optim_config, lr, "3e-4", 0, 10, "Learning rate.", NULL),
     CHOICE(optim_config, schedule, "constant", "constant|linear|cosine", "How the rate falls over the phase's steps."),
     NUMBER(optim_config, min_lr, "0.1", 0, 1, "Share of the rate that is left at the end.", "schedule!=constant"),
+    NUMBER(optim_config, critic_lr, "0", 0, 10, "Learning rate of models that are trained beside the policy; 0: lr.",
+           NULL),
     INT(optim_config, warmup, "0", 0, 1000000, "Steps over which the rate rises from 0."),
     NUMBER(optim_config, beta1, "0.9", 0, 0.999999, "Decay of AdamW's mean of gradients.", NULL),
     NUMBER(optim_config, beta2, "0.95", 0, 0.999999, "Decay of AdamW's mean of squared gradients.", NULL),

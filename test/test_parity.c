@@ -239,7 +239,7 @@ static void compare_logits(struct trainer *t, const struct phase *ph, const stru
 {
     static double logits[1 << 14];
     struct result want = expect_result(ph->name, "logits", "");
-    micro_fill(t, 0, t->batch.groups);
+    micro_fill(t, 0, t->batch.groups, VIEW_WHOLE);
     int64_t n = (int64_t)t->micro.entries * t->s.arch.V;
     assert_true(n <= (int64_t)(sizeof logits / sizeof *logits));
     model_forward(&t->s.policy, &t->tape, &t->layout.rows, t->tape.kv, 0, t->tape.store);
@@ -255,7 +255,7 @@ static void compare_channel(const struct trainer *t, const struct phase *ph, con
     int count = 0;
     const struct batch *b = &t->batch;
     struct result want = expect_result(ph->name, head, "");
-    const double *value = trainer_channel(t, "policy", head);
+    const double *value = trainer_values(t, "policy", head);
     for (int i = 0; i < b->samples; i++)
         for (int k = b->sample_first[i]; k < b->sample_first[i + 1]; k++)
             if (b->kept[i] && b->trained[k] && count < 4096)

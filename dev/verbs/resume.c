@@ -35,8 +35,9 @@ static int saved_models(struct trainer *t, struct saved *s)
     int n = 0;
     s[n++] = (struct saved){"policy", &t->s.policy, {MOMENT1, MOMENT2}, 2};
     for (int i = 0; i < r->model_count; i++)
-        if (r->models[i].init && t->model_ready[i])
-            s[n++] = (struct saved){r->models[i].name, &t->model[i], {WEIGHTS}, 1};
+        if (t->model_ready[i] && (r->models[i].init || !r->models[i].frozen))
+            s[n++] = (struct saved){
+                r->models[i].name, &t->model[i], {WEIGHTS, MOMENT1, MOMENT2}, r->models[i].frozen ? 1 : 3};
     for (int p = 0; p < r->phases; p++)
         if (still_needed(r, p, t->phase))
             s[n++] = (struct saved){r->phase[p].name, &t->snapshot[p], {WEIGHTS, MOMENT1, MOMENT2}, 3};
@@ -55,11 +56,33 @@ static int rows_at_once(const struct tensor *w)
     return n < 1 ? 1 : n < w->N ? n : w->N;
 }
 
+/* ---- what stages remember: keys and values of each state that holds something ---- */
+
+struct kept_state {
+    struct state *state;
+    char name[96]; /* of its two tensors, less ".keys" and ".values" */
+};
+enum { MAX_KEPT = MAX_PHASES * MAX_STAGES * MAX_STATES };
+
+static int kept_states(struct recipe *r, struct kept_state *k)
+{
+    int n = 0;
+    for (int f = 0; f < r->phases; f++)
+        for (int i = 0; i < r->phase[f].stages; i++)
+            for (int j = 0; j < MAX_STATES && r->phase[f].stage[i].state[j].row; j++) {
+                struct stage_use *u = &r->phase[f].stage[i];
+                k[n].state = &u->state[j];
+                snprintf(k[n++].name, sizeof k->name, "state.%.20s.%.20s.%.30s", r->phase[f].name, u->stage->name,
+                         u->state[j].row->name);
+            }
+    return n;
+}
+
 /* ---- writing ---- */
 
-static int describe(const struct saved *s, int n, struct st_entry **entries)
+static int describe(const struct saved *s, int n, const struct kept_state *kept, int states, struct st_entry **entries)
 {
-    int total = 0, at = 0;
+    int total = 2 * states, at = 0;
     for (int i = 0; i < n; i++)
         total += s[i].lists * s[i].model->tensors;
     *entries = mem_alloc((size_t)total, sizeof **entries);
@@ -72,7 +95,23 @@ static int describe(const struct saved *s, int n, struct st_entry **entries)
                 x->shape[1] = s[i].model->tensor[k].K;
                 tensor_name(x->name, &s[i], s[i].list[l], k);
             }
+    for (int i = 0; i < states; i++) {
+        const struct state *x = kept[i].state;
+        struct st_entry *e = &(*entries)[at];
+        e[0] = (struct st_entry){.dtype = DTYPE_I64, .dims = 1, .shape = {x->n}};
+        e[1] = (struct st_entry){.dtype = DTYPE_F64, .dims = 2, .shape = {x->n, x->row->width}};
+        snprintf(e[0].name, sizeof e->name, "%s.keys", kept[i].name);
+        snprintf(e[1].name, sizeof e->name, "%s.values", kept[i].name);
+        at += 2;
+    }
     return total;
+}
+
+static int put_state(struct st_writer *w, const struct state *s, struct error *e)
+{
+    if (st_put_bytes(w, s->key, (int64_t)s->n * (int64_t)sizeof *s->key, e))
+        return -1;
+    return st_put(w, s->value, (int64_t)s->n * s->row->width, e);
 }
 
 static int put_tensor(struct st_writer *w, const struct model *m, int tensor, int list, struct error *e)
@@ -116,12 +155,17 @@ static char *state_text(const struct trainer *t, const struct saved *s, int n)
 int resume_save(struct trainer *t, const char *directory, struct error *e)
 {
     struct saved s[MAX_SAVED];
+    struct kept_state kept[MAX_KEPT];
     struct st_entry *entry;
     struct st_writer w;
     char path[800];
     if (rundir_sync(&t->dir, e))
         return -1;
-    int n = saved_models(t, s), entries = describe(s, n, &entry);
+    int n = saved_models(t, s), all = kept_states(&t->s.recipe, kept), states = 0;
+    for (int i = 0; i < all; i++)
+        if (kept[i].state->n > 0)
+            kept[states++] = kept[i];
+    int entries = describe(s, n, kept, states, &entry);
     char *state = state_text(t, s, n);
     snprintf(path, sizeof path, "%s/trainer.safetensors", directory);
     int status = st_create(&w, path, entry, entries, state, e);
@@ -129,6 +173,8 @@ int resume_save(struct trainer *t, const char *directory, struct error *e)
         for (int l = 0; l < s[i].lists && !status; l++)
             for (int k = 0; k < s[i].model->tensors && !status; k++)
                 status = put_tensor(&w, s[i].model, k, s[i].list[l], e);
+    for (int i = 0; i < states && !status; i++)
+        status = put_state(&w, kept[i].state, e);
     if (!status)
         status = st_commit(&w, e);
     free(state);
@@ -221,9 +267,34 @@ static int get_tensor(const struct safetensors *f, const struct saved *s, int li
     return status;
 }
 
+/* The numbers of a state, if the file has any. Returns how many tensors those were, or -1. */
+static int get_state(const struct safetensors *f, const struct kept_state *kept, struct error *e)
+{
+    struct state *s = kept->state;
+    char name[112];
+    snprintf(name, sizeof name, "%s.keys", kept->name);
+    const struct st_tensor *keys = safetensors_find(f, name);
+    if (!keys)
+        return 0;
+    if (keys->dtype != DTYPE_I64 || keys->dims != 1 || keys->count > 1 << 28)
+        return fail(e, "%s: tensor '%s' is no list of prompts", f->path, name);
+    const int64_t shape[2] = {keys->count, s->row->width};
+    snprintf(name, sizeof name, "%s.values", kept->name);
+    const struct st_tensor *values = safetensors_need(f, name, 2, shape, e);
+    if (!values)
+        return -1;
+    for (int64_t i = 0; i < keys->count; i++) {
+        uint64_t key;
+        memcpy(&key, keys->data + i * (int64_t)sizeof key, sizeof key);
+        st_read(values, i * s->row->width, s->row->width, state_at(s, key));
+    }
+    return 2;
+}
+
 static int read_tensors(struct trainer *t, const struct safetensors *f, const json_t *state, struct error *e)
 {
     struct saved s[MAX_SAVED];
+    struct kept_state kept[MAX_KEPT];
     const json_t *steps = json_object_get(state, "optimiser_steps");
     mark_ready(t, f);
     int n = saved_models(t, s), total = 0;
@@ -234,6 +305,13 @@ static int read_tensors(struct trainer *t, const struct safetensors *f, const js
             for (int k = 0; k < s[i].model->tensors; k++, total++)
                 if (get_tensor(f, &s[i], s[i].list[l], k, e))
                     return -1;
+    }
+    int states = kept_states(&t->s.recipe, kept);
+    for (int i = 0; i < states; i++) {
+        int found = get_state(f, &kept[i], e);
+        if (found < 0)
+            return -1;
+        total += found;
     }
     return total == f->tensors ? 0 : fail(e, "%s holds %d tensors, %d belong to this run", f->path, f->tensors, total);
 }

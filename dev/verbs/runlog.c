@@ -51,7 +51,7 @@ static double zero_variance(const struct batch *b)
 double trainer_entropy(const struct trainer *t)
 {
     const struct batch *b = &t->batch;
-    const double *entropy = trainer_channel(t, "policy", "entropy");
+    const double *entropy = trainer_values(t, "policy", "entropy");
     double sum = 0, n = 0;
     for (int i = 0; i < b->samples; i++)
         for (int k = b->sample_first[i]; b->kept[i] && k < b->sample_first[i + 1]; k++)

@@ -191,6 +191,11 @@ void session_close(struct session *s)
     memset(s, 0, sizeof *s);
 }
 
+int session_first_token(const struct session *s)
+{
+    return s->special.bos >= 0 ? s->special.bos : s->special.eos;
+}
+
 int session_prompt(const struct session *s, const struct item *it, int32_t **ids, int *cap, struct error *e)
 {
     int n = tokenizer_encode(s->tokenizer, it->prompt.s ? it->prompt.s : "", it->prompt.len, 1, ids, cap, e);

@@ -32,6 +32,9 @@ int session_max_slots(const struct recipe *r);
 int session_max_support(const struct recipe *r);
 struct sampling session_sampling(const struct rollout_config *r);
 
+/* What stands in front of a text without a prompt: the tokenizer's first token, else its end of sequence; -1: none. */
+int session_first_token(const struct session *s);
+
 /* Answer one of the first items of a split: ids of the prompt appended to *ids. Returns its length or -1. */
 int session_prompt(const struct session *s, const struct item *it, int32_t **ids, int *cap, struct error *e);
 

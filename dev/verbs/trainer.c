@@ -100,7 +100,8 @@ static int open_model(struct trainer *t, int i, struct error *e)
         return -1;
     if (a.V != t->s.arch.V)
         return fail(e, "model %s has a vocabulary of %d, the policy one of %d", u->name, a.V, t->s.arch.V);
-    if (model_create(&t->model[i], &a, t->s.small_init, &t->s.device, 0, e))
+    a.value_head = u->scalar;
+    if (model_create(&t->model[i], &a, t->s.small_init, &t->s.device, !u->frozen, e))
         return -1;
     t->model_ready[i] = !u->init;
     return u->init ? 0 : checkpoint_load(&t->model[i], u->path, e);
@@ -174,13 +175,27 @@ static int plan_memory(struct trainer *t, const struct plan *p, struct error *e)
     return 0;
 }
 
+static int reads_view(const struct recipe *r, const char *view)
+{
+    for (int f = 0; f < r->phases; f++)
+        for (int i = 0; i < r->phase[f].stages; i++)
+            for (int c = 0; c < 6 && r->phase[f].stage[i].stage->channels[c]; c++)
+                if (strstr(r->phase[f].stage[i].stage->channels[c], view))
+                    return 1;
+    return 0;
+}
+
 int trainer_open(struct trainer *t, const char *recipe, const char *const *overrides, int count, struct error *e)
 {
     memset(t, 0, sizeof *t);
     t->dir.lock = -1;
-    t->started = clock_now();
+    t->started = t->opened = clock_now();
     if (session_open(&t->s, recipe, overrides, count, 1, e))
         return -1;
+    if (reads_view(&t->s.recipe, "@noprompt") && session_first_token(&t->s) < 0)
+        return fail(
+            e, "the recipe needs texts without their prompt, which begin with a first token, but the tokenizer has "
+               "neither a beginning nor an end of sequence");
     struct plan p = plan_of(&t->s);
     plan_micro(t, &p);
     if (plan_memory(t, &p, e) || open_models(t, e))
@@ -237,12 +252,18 @@ void trainer_close(struct trainer *t)
     session_close(&t->s);
 }
 
-double *trainer_channel(const struct trainer *t, const char *model, const char *head)
+struct channel *trainer_channel(const struct trainer *t, const char *model, const char *head)
 {
     char name[48];
     snprintf(name, sizeof name, "%s.%s", model, head);
     for (int c = 0; c < t->batch.channels; c++)
         if (strcmp(t->batch.channel[c].name, name) == 0)
-            return t->batch.channel[c].value;
+            return (struct channel *)&t->batch.channel[c];
     return NULL;
+}
+
+double *trainer_values(const struct trainer *t, const char *model, const char *head)
+{
+    const struct channel *c = trainer_channel(t, model, head);
+    return c ? c->value : NULL;
 }

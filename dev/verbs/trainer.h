@@ -66,7 +66,8 @@ struct trainer {
     struct rundir dir;
     struct milestone milestone[2 * MAX_PHASES];
     int milestones;
-    double started;
+    double started;             /* of the run, less the time it lay still */
+    double opened;              /* of this process */
     double saved_at, save_cost; /* clock after the last checkpoint, seconds it took */
     watcher *watch;             /* NULL in training */
     void *watch_context;
@@ -81,7 +82,10 @@ void trainer_look(struct trainer *t, const struct sight *s);
 /* The phase that this one branches from; -1: none, -2: it names no earlier phase. */
 int trainer_branch(const struct recipe *r, int phase);
 
-/* Values of a model's head for the tokens of the batch, e.g. ("policy", "logp"); NULL: no stage asked for it. */
-double *trainer_channel(const struct trainer *t, const char *model, const char *head);
+/* The channel model[@view].head of the batch, e.g. ("policy", "logp"), ("policy@noprompt", "logp"); NULL: no stage
+ * asked for it. */
+struct channel *trainer_channel(const struct trainer *t, const char *model, const char *head);
+/* Values of the channel, NULL when there is none. */
+double *trainer_values(const struct trainer *t, const char *model, const char *head);
 
 #endif

@@ -1,0 +1,97 @@
+/* Packing a micro-batch: rows, segments and head entries of whole groups, nothing padded, the prompt once for all its
+ * responses.
+ */
+#include "micro.h"
+#include <string.h>
+
+int group_kept(const struct batch *b, int g)
+{
+    return stat_count(b->kept + b->group_first[g], b->group_first[g + 1] - b->group_first[g]) > 0;
+}
+
+static int group_rows(const struct batch *b, int g)
+{
+    int rows = b->prompt_first[g + 1] - b->prompt_first[g];
+    for (int i = b->group_first[g]; i < b->group_first[g + 1]; i++)
+        if (b->kept[i])
+            rows += b->sample_first[i + 1] - b->sample_first[i];
+    return rows;
+}
+
+/* The end of the micro-batch that begins with group g0: as many whole groups as fit. */
+int micro_end(const struct trainer *t, int g0, int end)
+{
+    int g = g0, rows = 0;
+    while (g < end && g - g0 < t->micro_groups) {
+        rows += group_rows(&t->batch, g);
+        if (rows > t->micro_rows && g > g0)
+            break;
+        g++;
+    }
+    return g;
+}
+
+/* Rows, segments and entries of one kept sample, whose prompt is segment `parent` ending at row `last`. */
+static void micro_sample(struct trainer *t, int i, int parent, int last, int *rows, int *segments)
+{
+    struct micro *m = &t->micro;
+    const struct batch *b = &t->batch;
+    int first = b->sample_first[i], n = b->sample_first[i + 1] - first, S = b->max_support;
+    m->segment[(*segments)++] = (struct segment){parent, *rows, n};
+    for (int k = 0; k < n; k++) {
+        m->ids[*rows + k] = b->id[first + k];
+        if (!b->trained[first + k])
+            continue;
+        int j = m->entries++;
+        m->entry_row[j] = k ? *rows + k - 1 : last; /* the first token is predicted from the prompt's last */
+        m->entry_target[j] = b->id[first + k];
+        m->entry_token[j] = first + k;
+        m->temperature[j] = b->temperature[i];
+        if (S) {
+            m->supports[j] = b->supports[first + k];
+            memcpy(m->support + (size_t)j * S, b->support + (size_t)(first + k) * S, (size_t)S * sizeof *m->support);
+        }
+    }
+    *rows += n;
+}
+
+/* What stands in front of the responses of group g: its prompt, or a single first token. Returns its length. */
+static int parent_tokens(const struct trainer *t, int g, enum view view, int32_t *ids)
+{
+    const struct batch *b = &t->batch;
+    int prompt = b->prompt_first[g], n = b->prompt_first[g + 1] - prompt;
+    if (view == VIEW_NOPROMPT) {
+        ids[0] = session_first_token(&t->s);
+        return 1;
+    }
+    memcpy(ids, b->prompt_id + prompt, (size_t)n * sizeof *ids);
+    return n;
+}
+
+void micro_fill(struct trainer *t, int g0, int g1, enum view view)
+{
+    struct micro *m = &t->micro;
+    const struct batch *b = &t->batch;
+    int rows = 0, segments = 0;
+    m->g0 = g0;
+    m->g1 = g1;
+    m->entries = 0;
+    for (int g = g0; g < g1; g++) {
+        int parent = segments;
+        m->group_segment[g - g0] = segments;
+        m->group_entry[g - g0] = m->entries;
+        if (!group_kept(b, g))
+            continue;
+        int n = parent_tokens(t, g, view, m->ids + rows);
+        m->segment[segments++] = (struct segment){-1, rows, n};
+        rows += n;
+        for (int i = b->group_first[g], last = rows - 1; i < b->group_first[g + 1]; i++)
+            if (b->kept[i] && b->sample_first[i + 1] > b->sample_first[i])
+                micro_sample(t, i, parent, last, &rows, &segments);
+    }
+    m->group_segment[g1 - g0] = segments;
+    m->group_entry[g1 - g0] = m->entries;
+    layout_set(&t->layout, m->ids, m->segment, m->group_segment, g1 - g0);
+    layout_entries(&t->layout, m->entries, m->entry_row, m->entry_target, m->temperature,
+                   b->max_support ? m->support : NULL, b->max_support ? m->supports : NULL, m->group_entry, g1 - g0);
+}
