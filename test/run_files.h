@@ -1,10 +1,12 @@
-/* Run directories made by hand, for the tests of what reads them. */
+/* Run directories made by hand, for the tests of what reads them, and verbs called on them. */
 #ifndef RUN_FILES_H
 #define RUN_FILES_H
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include "../dev/verbs/runread.h"
+#include "../dev/verbs/verbs.h"
 #include "../model/base/file.h"
 #include "../model/base/mem.h"
 
@@ -76,6 +78,41 @@ static inline const char *recipe_text(char text[1200], int seed, const char *lr)
         "[phase control]\nsource = gold\nsteps = 1\nbranch = warmup\nloss = nll(agg = token_mean)\n",
         seed, lr ? "lr = " : "", lr ? lr : "", lr ? "\n" : "");
     return text;
+}
+
+enum { MAX_OUTPUT = 16000 };
+
+static inline void read_output(FILE *f, char text[MAX_OUTPUT])
+{
+    rewind(f);
+    size_t n = fread(text, 1, MAX_OUTPUT - 1, f);
+    text[n] = 0;
+}
+
+/* A verb with its words; what it wrote to standard output and standard error, where the texts are not NULL. */
+static inline int call_verb(const struct verb *v, int argc, const char *const *argv, char out[MAX_OUTPUT],
+                            char err[MAX_OUTPUT])
+{
+    FILE *file[2] = {tmpfile(), tmpfile()};
+    int saved[2];
+    fflush(stdout);
+    fflush(stderr);
+    for (int i = 0; i < 2; i++) {
+        saved[i] = dup(i + 1);
+        if (!file[i] || saved[i] < 0 || dup2(fileno(file[i]), i + 1) < 0)
+            die("no file in place of descriptor %d", i + 1);
+    }
+    int status = v->run(argc, argv);
+    fflush(stdout);
+    fflush(stderr);
+    for (int i = 0; i < 2; i++) {
+        dup2(saved[i], i + 1);
+        close(saved[i]);
+        if (i ? err : out)
+            read_output(file[i], i ? err : out);
+        fclose(file[i]);
+    }
+    return status;
 }
 
 #endif

@@ -376,31 +376,10 @@ static void test_join_over_time(void **state)
 
 /* ---- the verb ---- */
 
-static int quiet(int argc, const char *const *argv, char *error, size_t size)
-{
-    char path[256];
-    size_t len;
-    struct error e;
-    fflush(stderr);
-    int saved = dup(2);
-    FILE *f = fopen(in_folder(path, "stderr"), "w");
-    dup2(fileno(f), 2);
-    int status = verb_row_plot.run(argc, argv);
-    fflush(stderr);
-    dup2(saved, 2);
-    close(saved);
-    fclose(f);
-    char *text = file_read(path, 1 << 20, &len, &e);
-    snprintf(error, size, "%s", text ? text : "");
-    mem_free(text);
-    unlink(path);
-    return status;
-}
-
 /* plot over the folder's runs with these words; the CSV, which the caller frees. */
 static char *plot(const char *const *words, int status, const char *message)
 {
-    char out[300], csv[300], path[256], error[4000];
+    char out[300], csv[300], path[256], error[MAX_OUTPUT];
     const char *argv[12] = {folder};
     int argc = 1;
     size_t len;
@@ -412,7 +391,7 @@ static char *plot(const char *const *words, int status, const char *message)
     argv[argc++] = csv;
     for (; words && *words; words++)
         argv[argc++] = *words;
-    int got = quiet(argc, argv, error, sizeof error);
+    int got = call_verb(&verb_row_plot, argc, argv, NULL, error);
     if (got != status || !strstr(error, message))
         fail_msg("status %d, \"%s\"; wanted %d, \"%s\"", got, error, status, message);
     char *text = status ? NULL : file_read(path, 1 << 20, &len, &e);
@@ -483,9 +462,9 @@ static void test_plot_groups(void **state)
     unlink(in_folder(path, "x.svg"));
     forget_runs();
     plot(NULL, 1, "no run is in this directory");
-    char error[2000];
-    assert_int_equal(quiet(0, NULL, error, sizeof error), 2);
-    assert_int_equal(quiet(2, (const char *const[]){folder, "out=x.pdf"}, error, sizeof error), 2);
+    char error[MAX_OUTPUT];
+    assert_int_equal(call_verb(&verb_row_plot, 0, NULL, NULL, error), 2);
+    assert_int_equal(call_verb(&verb_row_plot, 2, (const char *const[]){folder, "out=x.pdf"}, NULL, error), 2);
     assert_non_null(strstr(error, ".svg or .png"));
 }
 
