@@ -201,21 +201,35 @@ static char *cut_comment(char *s)
     return s + 1;
 }
 
+/* "phase rl" -> "rl", "variant trl" -> "trl"; NULL: not a section of that kind. */
+static char *header_name(char *s, const char *kind)
+{
+    size_t n = strlen(kind);
+    return !strncmp(s, kind, n) && (s[n] == ' ' || s[n] == '\t') ? trim(s + n + 1) : NULL;
+}
+
 static int parse_header(struct ini *ini, char *s, struct origin at, struct section **now, struct error *e)
 {
-    static const char *const names[] = {"params", "task", "model", "models", "rollout",
-                                        "optim",  "eval", "run",   "stages", "phase NAME"};
+    static const char *const names[] = {"params", "task", "model",  "models",       "rollout",   "optim",
+                                        "eval",   "run",  "stages", "variant NAME", "phase NAME"};
     size_t n = strlen(s);
     if (s[n - 1] != ']')
         return complain(ini, at, e, "the section's ']' is missing");
     s[n - 1] = 0;
     s = trim(s + 1);
-    char *phase = !strncmp(s, "phase", 5) && (s[5] == ' ' || s[5] == '\t') ? trim(s + 6) : NULL;
+    char *phase = header_name(s, "phase"), *variant = header_name(s, "variant"), joined[MAX_NAME + 10];
+    if (variant && !ini_name(variant))
+        return complain(ini, at, e, "'%.40s' is no name for a variant: letters, digits and '_', at most %d", variant,
+                        MAX_NAME);
+    if (variant) { /* one section each, which only `variant=NAME` reads */
+        snprintf(joined, sizeof joined, "variant %s", variant);
+        s = joined;
+    }
     if (phase)
         s = "phase";
     else if (!strcmp(s, "phase"))
         return complain(ini, at, e, "a phase needs a name: [phase rl]");
-    int known = phase != NULL;
+    int known = phase || variant;
     for (size_t i = 0; !known && i + 1 < sizeof names / sizeof *names; i++)
         known = !strcmp(s, names[i]);
     if (!known)

@@ -5,7 +5,7 @@
 #define RECIPE_INNER_H
 #include "recipe.h"
 
-enum { MAX_NAME = 31, MAX_SECTIONS = 10 + MAX_PHASES, MAX_OVERRIDES = 128 };
+enum { MAX_NAME = 31, MAX_VARIANTS = 12, MAX_SECTIONS = 10 + MAX_VARIANTS + MAX_PHASES, MAX_OVERRIDES = 128 };
 
 struct origin {
     int line;          /* of the recipe; 0: its end, or nothing was written */
@@ -46,6 +46,7 @@ struct ini {
     struct section section[MAX_SECTIONS];
     int sections;
     struct call *call[MAX_PHASES][MAX_STAGES]; /* beside phase[].stage[] */
+    const char *variant;                       /* "variant=NAME" as typed, or NULL */
     struct pending pending[MAX_OVERRIDES];
     int pendings;
     struct memory *memory;

@@ -122,12 +122,44 @@ static int override_one(struct ini *ini, const char *given, struct error *e)
     for (const char *s = equals + 1; *s; s++)
         if ((unsigned char)*s < ' ')
             return complain(ini, at, e, "a control character in the value");
+    if (parts == 1 && !strcmp(part[0], "variant") && !ini_entry(ini_section(ini, "params", NULL), "variant")) {
+        if (ini->variant)
+            return complain(ini, at, e, "a variant was given before: %.100s", ini->variant);
+        ini->variant = given;
+        return 0;
+    }
     if (parts == 1)
         return override_knob(ini, part[0], equals + 1, at, e);
     int kind = parts == 3 ? kind_find(part[0]) : -1;
     if (parts == 3 && kind < 0)
         return unknown(ini, at, "kind of stage", part[0], stage_kind_names, STAGE_KINDS, e);
     return override_place(ini, part[parts - 2], part[parts - 1], equals + 1, kind, at, e);
+}
+
+/* variant=NAME gives the knobs of [variant NAME]; what stands on the command line itself goes before. */
+static int apply_variant(struct ini *ini, struct error *e)
+{
+    struct origin at = {0, ini->variant};
+    char name[MAX_NAME + 10];
+    const char *names[MAX_SECTIONS], *wanted = strchr(ini->variant, '=') + 1;
+    int n = 0;
+    for (int i = 0; i < ini->sections; i++)
+        if (!strncmp(ini->section[i].name, "variant ", 8))
+            names[n++] = ini->section[i].name + 8;
+    snprintf(name, sizeof name, "variant %.*s", MAX_NAME, wanted);
+    struct section *from = ini_section(ini, name, NULL), *params = ini_section(ini, "params", NULL);
+    if (!from)
+        return n ? unknown(ini, at, "variant", wanted, names, n, e)
+                 : complain(ini, at, e, "this recipe has no variants");
+    for (int i = 0; i < from->entries; i++) {
+        struct entry *knob = ini_entry(params, from->entry[i].key);
+        if (!knob)
+            return complain(ini, from->entry[i].at, e, "a variant sets knobs of [params]; '%s' is none",
+                            from->entry[i].key);
+        if (!knob->at.given)
+            ini_set(ini, params, knob->key, from->entry[i].text, at);
+    }
+    return 0;
 }
 
 int override_sections(struct recipe *r, const char *const *overrides, int count, struct error *e)
@@ -138,7 +170,7 @@ int override_sections(struct recipe *r, const char *const *overrides, int count,
     for (int i = 0; i < count; i++)
         if (override_one(ini, ini_text(ini, overrides[i], -1), e))
             return -1;
-    return 0;
+    return ini->variant ? apply_variant(ini, e) : 0;
 }
 
 /* ---- parameters of stages */
