@@ -39,9 +39,19 @@ static const struct verb row_rl = {
     verb_rl,
 };
 
-const struct verb *const verbs[] = {
-    &row_rl,        &verb_row_eval,  &verb_row_sample, &verb_row_tokenize, &verb_row_logprobs, &verb_row_objective,
-    &verb_row_plot, &verb_row_check, &verb_row_list,   &verb_row_show,     &verb_row_help,     NULL};
+const struct verb *const verbs[] = {&row_rl,
+                                    &verb_row_eval,
+                                    &verb_row_sample,
+                                    &verb_row_tokenize,
+                                    &verb_row_logprobs,
+                                    &verb_row_objective,
+                                    &verb_row_trace,
+                                    &verb_row_plot,
+                                    &verb_row_check,
+                                    &verb_row_list,
+                                    &verb_row_show,
+                                    &verb_row_help,
+                                    NULL};
 
 const struct verb *verb_find(const char *name)
 {
