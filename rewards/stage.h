@@ -125,4 +125,15 @@ struct surrogate {
  * tie goes to the unclipped side. The log-ratio is held within +-20, where the derivative is 0. */
 struct surrogate surrogate_clip(double log_ratio, double a, double low, double high, double dual);
 
+/* An estimate of the KL divergence from one token, d = logp - ref.logp of a token that the policy drew; kind is the
+ * index in kl_choices. *grad: what a loss takes for its derivative by d. */
+extern const char kl_choices[]; /* "k1|k2|k3|k3plus" */
+double kl_estimate(int kind, double d, double *grad);
+
+/* 0, or -1 with a message that begins with the stage's name: a kept sample's reward, or the reward on one of its own
+ * tokens, is not finite. */
+int rewards_finite(const struct batch *b, const char *stage, struct error *e);
+int kept_in_group(const struct batch *b, int group);
+void drop_lone_samples(struct batch *b); /* groups with one kept sample lose it */
+
 #endif

@@ -1,8 +1,9 @@
-/* Group statistics, loss aggregation and the clipped surrogate: the only place where they are written, so that "mean",
- * "std" and "token_mean" mean the same in every stage. Not here: which samples count (select) and what is done with the
- * numbers.
+/* Group statistics, loss aggregation, the clipped surrogate, KL estimates: the only place where they are written, so
+ * that "mean", "std" and "token_mean" mean the same in every stage. Not here: which samples count (select) and what is
+ * done with the numbers.
  */
 #include "stage.h"
+#include "../model/base/error.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +19,34 @@ int stat_count(const unsigned char *kept, int n)
     for (int i = 0; i < n; i++)
         count += is_kept(kept, i);
     return count;
+}
+
+int kept_in_group(const struct batch *b, int group)
+{
+    int first = b->group_first[group];
+    return stat_count(b->kept + first, b->group_first[group + 1] - first);
+}
+
+void drop_lone_samples(struct batch *b)
+{
+    for (int g = 0; g < b->groups; g++)
+        if (kept_in_group(b, g) == 1)
+            memset(b->kept + b->group_first[g], 0, (size_t)(b->group_first[g + 1] - b->group_first[g]));
+}
+
+int rewards_finite(const struct batch *b, const char *stage, struct error *e)
+{
+    for (int i = 0; i < b->samples; i++) {
+        if (!b->kept[i])
+            continue;
+        if (!isfinite(b->reward[i]))
+            return fail(e, "%s: the reward of sample %d is not a finite number", stage, i);
+        for (int t = b->sample_first[i]; t < b->sample_first[i + 1]; t++)
+            if (b->trained[t] && !isfinite(b->token_reward[t]))
+                return fail(e, "%s: the reward on token %d of sample %d is not a finite number", stage,
+                            t - b->sample_first[i], i);
+    }
+    return 0;
 }
 
 static int first_kept(const unsigned char *kept, int n)
@@ -104,6 +133,20 @@ struct surrogate surrogate_clip(double log_ratio, double a, double low, double h
     if (a < 0 && t.loss > -a * dual)
         t = (struct surrogate){-a * dual, 0, 1};
     return t;
+}
+
+const char kl_choices[] = "k1|k2|k3|k3plus";
+enum { K1, K2, K3, K3_PLUS };
+
+/* k3 of a token that the policy has all but given up is held at d = -20, where the derivative is 0. */
+double kl_estimate(int kind, double d, double *grad)
+{
+    int inside = d >= -log_ratio_limit;
+    double held = inside ? d : -log_ratio_limit;
+    *grad = kind == K1 ? 1 : kind == K3 ? (inside ? -expm1(-d) : 0) : d;
+    if (kind == K1)
+        return d;
+    return kind == K2 ? d * d / 2 : expm1(-held) + held;
 }
 
 double component_weight(const char *weights, const char *name)

@@ -79,7 +79,7 @@ static inline void add_sample(struct batch *b, int from, int like)
         b->channel[ENTROPY].value[t] = 2 * rng_uniform(r, (uint64_t)(4 * k + 1));
         b->channel[REF].value[t] = l + rng_uniform(r, (uint64_t)(4 * k + 2)) - 0.5;
         b->logp_old[t] = l + rng_uniform(r, (uint64_t)(4 * k + 3)) - 0.5;
-        b->logp_rollout[t] = b->logp_old[t] + b->channel[REF].value[t] - l; /* as far off as the reference, elsewhere */
+        b->logp_rollout[t] = b->logp_old[t] + 3 * (b->channel[REF].value[t] - l);
     }
     b->sample_first[i + 1] = b->tokens;
 }

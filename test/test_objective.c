@@ -9,7 +9,8 @@
 #define EXAMPLES "../shared/methods/examples/"
 static const double bound = 1e-9; /* relative above 1; both sides are double precision */
 
-static const char *const methods[] = {"grpo"};
+static const char *const methods[] = {"grpo", "dr_grpo", "dapo",          "rloo", "reinforce_pp",
+                                      "gspo", "cispo",   "kl_estimators", "tis"};
 
 /* Where and how `got` lacks something of `want`; "" when it holds all of it. */
 static void difference(const json_t *got, const json_t *want, const char *at, char out[300])

@@ -166,7 +166,7 @@ static void the_base_means_what_it_says(void **state)
     assert_string_equal(use(r, 1, STAGE_SHAPE, "sum")->value[0].text, "format = 0.1");
     assert_true(value_of(r, 1, STAGE_LOSS, "clip", "eps_low") == 0.2);
     assert_true(value_of(r, 1, STAGE_ADVANTAGE, "group", "eps") == 1e-4);
-    assert_true(use(r, 1, STAGE_LOSS, "clip")->value[2].off && use(r, 1, STAGE_LOSS, "clip")->line == 16);
+    assert_true(isinf(value_of(r, 1, STAGE_LOSS, "clip", "dual_clip")) && use(r, 1, STAGE_LOSS, "clip")->line == 16);
     assert_int_equal(p->rollout.samples, 4);
     assert_true(p->optim.lr == 1e-3 && p->steps == 5 && p->optim.clip == 1);
     assert_int_equal(r->model_count, 1);
@@ -213,9 +213,9 @@ static void overrides_land(void **state)
     r = load_with(path, "loss.clip.eps_low=0.4"); /* the knob no longer reaches a stage and leaves the text */
     assert_null(strstr(r->text, "[params]"));
     recipe_free(r);
-    write_changed("coef = 0.1", "coef = 0.1, agg = token_mean");
-    r = load_with(path, "kl.coef=0"); /* what only mattered with a coefficient is left out, not refused */
-    assert_non_null(strstr(r->text, "kl(coef = 0, estimator = k3)"));
+    write_changed("kl(coef = 0.1)", "entropy(coef = 0.1, agg = token_mean), kl");
+    r = load_with(path, "entropy.coef=0"); /* what only mattered with a coefficient is left out, not refused */
+    assert_non_null(strstr(r->text, "entropy(coef = 0)"));
     recipe_free(r);
 }
 

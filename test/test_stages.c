@@ -166,6 +166,8 @@ static int moves_when_equal(struct batch *b, const struct stage *s)
             static const char *const plain[] = {"outcome", "sum", "dynamic", "outcome", "group"};
             if (k == (int)s->kind)
                 assert_int_equal(run_stage(b, s, "").failed, 0);
+            else if (k == STAGE_ADVANTAGE && s->kind == STAGE_CREDIT)
+                run_named(b, STAGE_ADVANTAGE, "siblings", ""); /* compares tokens, where `group` looks at rewards */
             else if (k != STAGE_SELECT)
                 run_named(b, (enum stage_kind)k, plain[k], "");
         }
@@ -297,6 +299,7 @@ static const struct {
     {STAGE_LOSS, "clip", "form=mean_clip;eps_low=0.03;eps_high=0.05"},
     {STAGE_LOSS, "clip", "form=sequence_clip;eps_high=0.6;dual_clip=1.2"},
     {STAGE_LOSS, "clip", "form=reinforce"},
+    {STAGE_LOSS, "cispo", "low=1;high=1;agg=seq_mean_token_sum"}, /* elsewhere the weight moves, without a gradient */
     {STAGE_LOSS, "nll", ""},
     {STAGE_LOSS, "nll", "agg=seq_sum_const"},
     {STAGE_REGULAR, "kl", "coef=0.7;estimator=k1"},

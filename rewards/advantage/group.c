@@ -6,7 +6,6 @@
 #include "../../model/base/error.h"
 #include "../../model/base/mem.h"
 #include "../stage.h"
-#include <math.h>
 #include <string.h>
 
 enum { P_STD, P_DDOF, P_EPS, P_SCALE, P_SINGLETON, P_MODE };
@@ -35,35 +34,6 @@ static void set(struct batch *b, int sample, double centre, double scale)
 {
     for (int t = b->sample_first[sample]; t < b->sample_first[sample + 1]; t++)
         b->advantage[t] = b->kept[sample] && b->trained[t] && scale > 0 ? (b->token_reward[t] - centre) / scale : 0;
-}
-
-static int check_finite(const struct batch *b, struct error *e)
-{
-    for (int i = 0; i < b->samples; i++) {
-        if (!b->kept[i])
-            continue;
-        if (!isfinite(b->reward[i]))
-            return fail(e, "group: the reward of sample %d is not a finite number", i);
-        for (int t = b->sample_first[i]; t < b->sample_first[i + 1]; t++)
-            if (b->trained[t] && !isfinite(b->token_reward[t]))
-                return fail(e, "group: the reward on token %d of sample %d is not a finite number",
-                            t - b->sample_first[i], i);
-    }
-    return 0;
-}
-
-static int group_count(const struct batch *b, int g)
-{
-    return stat_count(b->kept + b->group_first[g], b->group_first[g + 1] - b->group_first[g]);
-}
-
-/* Before any statistics, so that a dropped sample is in none. */
-static void drop_singletons(struct batch *b)
-{
-    for (int g = 0; g < b->groups; g++)
-        if (group_count(b, g) == 1)
-            for (int i = b->group_first[g]; i < b->group_first[g + 1]; i++)
-                b->kept[i] = 0;
 }
 
 /* ---- process supervision: steps are compared instead of samples */
@@ -129,15 +99,15 @@ static int run(struct stage_call *c, struct error *e)
     const struct value *p = c->p;
     int use_std = p[P_STD].num != 0, ddof = (int)p[P_DDOF].num, by_batch = use_std && p[P_SCALE].num == SCALE_BATCH;
     double eps = p[P_EPS].num;
-    if (check_finite(b, e))
+    if (rewards_finite(b, "group", e))
         return -1;
     if (p[P_SINGLETON].num == SINGLETON_DROP)
-        drop_singletons(b);
+        drop_lone_samples(b); /* before any statistics, so that a dropped sample is in none */
     if (p[P_MODE].num == MODE_PROCESS)
         return run_process(c, e);
     double batch_std = stat_std(b->reward, b->kept, b->samples, ddof);
     for (int g = 0; g < b->groups; g++) {
-        int first = b->group_first[g], n = b->group_first[g + 1] - first, single = group_count(b, g) == 1;
+        int first = b->group_first[g], n = b->group_first[g + 1] - first, single = kept_in_group(b, g) == 1;
         const double *reward = b->reward + first;
         const unsigned char *kept = b->kept + first;
         double centre = single ? 0 : stat_mean(reward, kept, n);

@@ -1,40 +1,18 @@
-/* Distance to the reference as a term of the loss. The three estimators agree in expectation as values, not as
- * gradients: k1 gives noise around zero, k2 the gradient of KL(policy || ref), k3 that of KL(ref || policy).
- * Not here: KL in the reward, which is another algorithm.
+/* Distance to the reference as a term of the loss. The estimators agree in expectation as values, not as gradients: k1
+ * gives noise around zero, k2 the gradient of KL(policy || ref), k3 that of KL(ref || policy), and k3plus has the value
+ * of k3 with the gradient of k2.
+ * Not here: KL in the reward (shape/kl, credit/kl), which is another algorithm.
  */
 #include "../stage.h"
-#include <math.h>
 
 enum { P_COEF, P_ESTIMATOR, P_AGG };
-enum { K1, K2, K3 };
 enum { LOGP, REF };
 
 static const struct param params[] = {
     {"coef", PARAM_NUMBER, "0.04", 0, 1e6, NULL, "Factor of the term; 0 only reports the distance.", NULL},
-    {"estimator", PARAM_CHOICE, "k3", 0, 0, "k1|k2|k3", "Which estimate of the divergence.", NULL},
-    {"agg", PARAM_CHOICE, "token_mean", 0, 0, aggregation_choices, "How tokens are averaged; as in the loss.",
-     "coef!=0"},
+    {"estimator", PARAM_CHOICE, "k3", 0, 0, kl_choices, "Which estimate of the divergence.", NULL},
+    AGGREGATION_ROWS(NULL), /* as in the loss */
     {0}};
-
-/* k3 of a token that the policy has all but given up is held at d = -20, where the derivative is 0. */
-static const double log_ratio_limit = 20;
-
-/* Value and derivative for d = logp - ref. */
-static double estimate(int kind, double d, double *grad)
-{
-    if (kind == K1) {
-        *grad = 1;
-        return d;
-    }
-    if (kind == K2) {
-        *grad = d;
-        return d * d / 2;
-    }
-    int inside = d >= -log_ratio_limit;
-    d = inside ? d : -log_ratio_limit;
-    *grad = inside ? -expm1(-d) : 0;
-    return expm1(-d) + d;
-}
 
 static void sample_kl(struct stage_call *c, int i)
 {
@@ -44,12 +22,12 @@ static void sample_kl(struct stage_call *c, int i)
     int n = trained_tokens(b, i), kind = (int)c->p[P_ESTIMATOR].num;
     if (!b->kept[i] || n == 0)
         return;
-    double w = c->p[P_COEF].num * b->weight[i] * aggregation_weight((int)c->p[P_AGG].num, n, c->den);
+    double w = c->p[P_COEF].num * b->weight[i] * aggregation_by(c->p + P_AGG, n, c->den);
     double loss = 0, sum = 0;
     for (int t = b->sample_first[i]; t < b->sample_first[i + 1]; t++) {
         if (!b->trained[t])
             continue;
-        double grad, k = estimate(kind, logp->value[t] - ref[t], &grad);
+        double grad, k = kl_estimate(kind, logp->value[t] - ref[t], &grad);
         loss += w * k;
         sum += k;
         logp->grad[t] += w * grad;
@@ -71,7 +49,8 @@ const struct stage regular_kl = {
     .kind = STAGE_REGULAR,
     .sentence = "An estimate of the KL divergence from the reference model, added to the loss and reported as `kl`.",
     .citation = "Schulman: Approximating KL Divergence, 2020; k3 in the loss: DeepSeekMath, 2024, eq. 4",
-    .formula = "L += coef * agg(k), d = logp - ref.logp: k1 = d, k2 = d^2 / 2, k3 = exp(-d) + d - 1",
+    .formula = "L += coef * agg(k), d = logp - ref.logp: k1 = d, k2 = d^2 / 2, k3 = exp(-d) + d - 1; "
+               "k3plus: the value of k3, the gradient of k2",
     .params = params,
     .reads = FIELD_KEPT,
     .channels = {"policy.logp", "ref.logp"},

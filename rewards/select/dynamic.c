@@ -3,12 +3,13 @@
  */
 #include "../stage.h"
 
-enum { P_METRIC };
+enum { P_ON, P_METRIC };
 enum { OUTCOME, REWARD };
 
-static const struct param params[] = {{"metric", PARAM_CHOICE, "outcome", 0, 0, "outcome|reward",
+static const struct param params[] = {{"on", PARAM_BOOL, "true", 0, 0, NULL, "false: every group stays.", NULL},
+                                      {"metric", PARAM_CHOICE, "outcome", 0, 0, "outcome|reward",
                                        "What has to differ: right against not right (strictly), or the shaped reward.",
-                                       NULL},
+                                       "on=true"},
                                       {0}};
 
 static int group_differs(const struct batch *b, int g, int metric)
@@ -28,7 +29,7 @@ static int run(struct stage_call *c, struct error *e)
     struct batch *b = c->b;
     for (int g = 0; g < b->groups; g++) {
         int first = b->group_first[g], n = b->group_first[g + 1] - first;
-        if (stat_count(b->kept + first, n) == 0)
+        if (c->p[P_ON].num == 0 || kept_in_group(b, g) == 0)
             continue;
         int differs = group_differs(b, g, (int)c->p[P_METRIC].num);
         for (int i = first; i < first + n; i++)

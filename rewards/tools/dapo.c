@@ -1,0 +1,14 @@
+/* DAPO: what the length of each response cost. */
+#include "../method.h"
+
+static int extra(struct method_call *c, struct error *e)
+{
+    (void)e;
+    const struct batch *b = c->b;
+    int at = batch_find_component(b, "overlong");
+    if (at >= 0)
+        json_object_set_new(c->answer, "overlong", method_samples(b, b->component[at].value));
+    return 0;
+}
+
+const struct method method_dapo = {.name = "dapo", .extra = extra};
