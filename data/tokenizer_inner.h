@@ -85,6 +85,7 @@ enum token_flag { TOKEN_ADDED = 1, TOKEN_SPECIAL = 2, TOKEN_MODEL = 4 /* of the 
 struct tokenizer {
     char *json; /* the file's text, which tokenizer_save writes again */
     size_t json_len;
+    int zeros; /* the file has \\u0000 in it */
     int vocab, bos, eos;
     int characters;            /* no merges and no fallback: a character without a token is an error */
     int byte_level;            /* ids begin as one a byte; else as one a character */

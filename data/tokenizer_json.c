@@ -63,6 +63,43 @@ static struct span pool_add(struct tokenizer *t, const char *s, int len)
     return at;
 }
 
+/* A token may hold the character 0, which no key of Jansson can: while the file is read, U+FDD0 stands for it, which is
+ * never a character. */
+static const char zero_mark[] = "\xef\xb7\x90";
+enum { ZERO_MARK = sizeof zero_mark - 1 };
+
+/* The text of the file with its \u0000 as marks, NULL when there is none. */
+static char *mark_zeros(const char *json, size_t len, size_t *marked_len)
+{
+    if (!memmem(json, len, "\\u0000", 6))
+        return NULL;
+    char *out = mem_alloc(len + 1, 1);
+    size_t n = 0;
+    for (size_t i = 0; i < len;) {
+        int escaped = json[i] == '\\' && i + 1 < len, zero = escaped && len - i >= 6 && !memcmp(json + i, "\\u0000", 6);
+        size_t take = zero ? 6 : escaped ? 2 : 1, put = zero ? ZERO_MARK : take;
+        memcpy(out + n, zero ? zero_mark : json + i, put);
+        n += put;
+        i += take;
+    }
+    *marked_len = n;
+    return out;
+}
+
+/* Marks in s[0..len) to zeros, in place; returns the new length. */
+static int put_zeros_back(const struct tokenizer *t, char *s, int len)
+{
+    int out = 0;
+    if (!t->zeros)
+        return len;
+    for (int i = 0; i < len; out++) {
+        int mark = len - i >= ZERO_MARK && !memcmp(s + i, zero_mark, ZERO_MARK);
+        s[out] = (char)(mark ? 0 : s[i]);
+        i += mark ? ZERO_MARK : 1;
+    }
+    return out;
+}
+
 static void index_add(const struct tokenizer *t, struct index *x, struct span text, int id)
 {
     unsigned mask = (unsigned)x->slots - 1, i = (unsigned)hash_bytes(t->pool.s + text.start, text.len, 0) & mask;
@@ -100,6 +137,8 @@ static int set_piece(struct tokenizer *t, int id, const char *s, int len, int fl
     if (len > MAX_PIECE)
         return fail(e, "the token of id %d has %d bytes, at most %d are supported", id, len, MAX_PIECE);
     t->piece[id] = pool_add(t, s, len);
+    t->piece[id].len = put_zeros_back(t, t->pool.s + t->piece[id].start, len);
+    t->pool.len = t->piece[id].start + t->piece[id].len;
     t->flag[id] = (unsigned char)flag;
     index_add(t, &t->by_piece, t->piece[id], id);
     return 0;
@@ -249,11 +288,13 @@ static int read_merge(struct tokenizer *t, const json_t *v, int rank, struct tex
         return fail(e, "merge %d is neither \"a b\" nor [\"a\", \"b\"]", rank);
     text_clear(joined);
     for (int k = 0; k < 2; k++) {
-        id[k] = model_find(t, half[k], len[k]);
+        int from = joined->len;
+        text_add(joined, half[k], len[k]);
+        joined->len = from + put_zeros_back(t, joined->s + from, len[k]);
+        id[k] = model_find(t, joined->s + from, joined->len - from);
         if (id[k] < 0)
             return fail(e, "merge %d names \"%.*s\", which is not in the vocabulary", rank, len[k] < 60 ? len[k] : 60,
                         half[k]);
-        text_add(joined, half[k], len[k]);
     }
     int made = model_find(t, joined->s, joined->len);
     if (made < 0)
@@ -474,10 +515,16 @@ int tokenizer_parse(struct tokenizer *t, char *json, size_t len, struct error *e
     t->json_len = len;
     t->bos = t->eos = t->strip = t->unknown = -1;
     memset(t->byte_id, 0xff, sizeof t->byte_id);
-    json_t *root = json_parse(json, len, e);
+    size_t marked_len = 0;
+    char *marked = mark_zeros(json, len, &marked_len);
+    t->zeros = marked != NULL;
+    json_t *root = marked ? json_parse(marked, marked_len, e) : json_parse(json, len, e);
+    mem_free(marked);
     if (!root)
         return -1;
-    int status = read_root(t, root, e);
+    int status = t->zeros && memmem(json, len, zero_mark, ZERO_MARK)
+                     ? fail(e, "tokens with U+0000 and with U+FDD0 in one file are not supported")
+                     : read_root(t, root, e);
     json_decref(root);
     return status;
 }

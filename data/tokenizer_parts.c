@@ -172,10 +172,12 @@ static int cut_split(struct tokenizer *t, const json_t *o, struct error *e)
 
 static int cut_digits(struct tokenizer *t, const json_t *o, struct error *e)
 {
+    /* What Rust calls numeric: it keeps to Unicode 17, which added the last two ranges. */
+    static const char number[] = "[\\p{N}\\x{11DE0}-\\x{11DE9}\\x{16FF4}-\\x{16FF6}]";
     int single;
     if (only_members(o, "type|individual_digits", "Digits", e) || json_get_bool(o, "individual_digits", 0, &single, e))
         return -1;
-    return cut_pattern(t, "\\p{N}", 5, single ? CUT_ISOLATED : CUT_CONTIGUOUS, e);
+    return cut_pattern(t, number, sizeof number - 1, single ? CUT_ISOLATED : CUT_CONTIGUOUS, e);
 }
 
 static int cut_byte_level(struct tokenizer *t, const json_t *o, struct error *e)

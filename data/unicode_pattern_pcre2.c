@@ -6,7 +6,6 @@
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include "unicode.h"
 #include <pcre2.h>
-#include <stdio.h>
 #include <string.h>
 
 enum { MAX_PATTERN = 1 << 14, MATCH_LIMIT = 20 * 1000 * 1000, JIT_STACK = 1 << 20 };
@@ -23,17 +22,61 @@ struct matcher {
 /* White_Space, to stand in a class. */
 #define SPACE "\\t-\\r\\x{85}\\p{Z}"
 
-/* Letters and numbers that Unicode 15 and 16 added: the reference knows them, PCRE2 before 10.44 does not. */
-#define NEW_LETTERS                                                                                                    \
-    "\\x{1C89}\\x{1C8A}\\x{A7CB}-\\x{A7CD}\\x{A7DA}-\\x{A7DC}\\x{105C0}-\\x{105F3}\\x{10D4A}-\\x{10D65}"               \
-    "\\x{10D6F}-\\x{10D85}\\x{10EC2}-\\x{10EC4}\\x{1123F}\\x{11240}\\x{11380}-\\x{11389}\\x{1138B}\\x{1138E}"          \
-    "\\x{11390}-\\x{113B5}\\x{113B7}\\x{113D1}\\x{113D3}\\x{11BC0}-\\x{11BE0}\\x{11F02}\\x{11F04}-\\x{11F10}"          \
-    "\\x{11F12}-\\x{11F33}\\x{1342F}\\x{13441}-\\x{13446}\\x{13460}-\\x{143FA}\\x{16100}-\\x{1611D}"                   \
-    "\\x{16D40}-\\x{16D6C}\\x{18CFF}\\x{1B132}\\x{1B155}\\x{1DF25}-\\x{1DF2A}\\x{1E030}-\\x{1E06D}"                    \
-    "\\x{1E4D0}-\\x{1E4EB}\\x{1E5D0}-\\x{1E5ED}\\x{1E5F0}\\x{2B739}\\x{2EBF0}-\\x{2EE5D}\\x{31350}-\\x{323AF}"
-#define NEW_NUMBERS                                                                                                    \
+/* What Unicode 15 and 16 added to some categories: the reference knows it, PCRE2 before 10.44 does not. */
+#define NEW_UPPER    "\\x{1C89}\\x{A7CB}\\x{A7CC}\\x{A7DA}\\x{A7DC}\\x{10D50}-\\x{10D65}"
+#define NEW_LOWER    "\\x{1C8A}\\x{A7CD}\\x{A7DB}\\x{10D70}-\\x{10D85}\\x{1DF25}-\\x{1DF2A}"
+#define NEW_MODIFIER "\\x{10D4E}\\x{10D6F}\\x{16D40}-\\x{16D42}\\x{16D6B}\\x{16D6C}\\x{1E030}-\\x{1E06D}\\x{1E4EB}"
+#define NEW_OTHER                                                                                                      \
+    "\\x{105C0}-\\x{105F3}\\x{10D4A}-\\x{10D4D}\\x{10D4F}\\x{10EC2}-\\x{10EC4}\\x{1123F}\\x{11240}"                    \
+    "\\x{11380}-\\x{11389}\\x{1138B}\\x{1138E}\\x{11390}-\\x{113B5}\\x{113B7}\\x{113D1}\\x{113D3}"                     \
+    "\\x{11BC0}-\\x{11BE0}\\x{11F02}\\x{11F04}-\\x{11F10}\\x{11F12}-\\x{11F33}\\x{1342F}\\x{13441}-\\x{13446}"         \
+    "\\x{13460}-\\x{143FA}\\x{16100}-\\x{1611D}\\x{16D43}-\\x{16D6A}\\x{18CFF}\\x{1B132}\\x{1B155}"                    \
+    "\\x{1E4D0}-\\x{1E4EA}\\x{1E5D0}-\\x{1E5ED}\\x{1E5F0}\\x{2B739}\\x{2EBF0}-\\x{2EE5D}\\x{31350}-\\x{323AF}"
+#define NEW_DIGITS                                                                                                     \
     "\\x{10D40}-\\x{10D49}\\x{116D0}-\\x{116E3}\\x{11BF0}-\\x{11BF9}\\x{11F50}-\\x{11F59}\\x{16130}-\\x{16139}"        \
-    "\\x{16D70}-\\x{16D79}\\x{1CCF0}-\\x{1CCF9}\\x{1D2C0}-\\x{1D2D3}\\x{1E4F0}-\\x{1E4F9}\\x{1E5F1}-\\x{1E5FA}"
+    "\\x{16D70}-\\x{16D79}\\x{1CCF0}-\\x{1CCF9}\\x{1E4F0}-\\x{1E4F9}\\x{1E5F1}-\\x{1E5FA}"
+#define NEW_MARKS                                                                                                      \
+    "\\x{897}\\x{CF3}\\x{ECE}\\x{10D69}-\\x{10D6D}\\x{10EFC}-\\x{10EFF}\\x{11241}\\x{113B8}-\\x{113C0}\\x{113C2}"      \
+    "\\x{113C5}\\x{113C7}-\\x{113CA}\\x{113CC}-\\x{113D0}\\x{113D2}\\x{113E1}\\x{113E2}\\x{11F00}\\x{11F01}"           \
+    "\\x{11F03}\\x{11F34}-\\x{11F3A}\\x{11F3E}-\\x{11F42}\\x{11F5A}\\x{13440}\\x{13447}-\\x{13455}"                    \
+    "\\x{1611E}-\\x{1612F}\\x{1E08F}\\x{1E4EC}-\\x{1E4EF}\\x{1E5EE}\\x{1E5EF}"
+
+static const struct {
+    const char *name, *more;
+} categories[] = {
+    {"L", NEW_UPPER NEW_LOWER NEW_MODIFIER NEW_OTHER},
+    {"Lu", NEW_UPPER},
+    {"Ll", NEW_LOWER},
+    {"Lm", NEW_MODIFIER},
+    {"Lo", NEW_OTHER},
+    {"M", NEW_MARKS},
+    {"N", NEW_DIGITS "\\x{1D2C0}-\\x{1D2D3}"},
+    {"Nd", NEW_DIGITS},
+    {"Lt", ""},
+    {"Mn", ""},
+    {"Mc", ""},
+    {"Me", ""},
+    {"Nl", ""},
+    {"No", ""},
+    {"P", ""},
+    {"Pc", ""},
+    {"Pd", ""},
+    {"Ps", ""},
+    {"Pe", ""},
+    {"Pi", ""},
+    {"Pf", ""},
+    {"Po", ""},
+    {"S", ""},
+    {"Sm", ""},
+    {"Sc", ""},
+    {"Sk", ""},
+    {"So", ""},
+    {"Z", ""},
+    {"Zs", ""},
+    {"Zl", ""},
+    {"Zp", ""},
+};
+enum { CATEGORIES = sizeof categories / sizeof *categories };
 
 struct translation {
     const char *s; /* terminated */
@@ -60,23 +103,21 @@ static int add_set(struct translation *t, const char *inside, int negated, int i
 /* \p{..}, after the p: general categories. */
 static int property(struct translation *t, int negated, int in_class, int from)
 {
-    static const char *const known = " L Lu Ll Lt Lm Lo M Mn Mc Me N Nd Nl No P Pc Pd Ps Pe Pi Pf Po S Sm Sc Sk So Z "
-                                     "Zs Zl Zp ";
-    char name[8], quoted[16];
     const char *close = memchr(t->s + t->at, '}', (size_t)(t->len - t->at));
-    int begin = t->at + 1, n = close ? (int)(close - t->s) - begin : 0;
-    if (t->at < t->len && t->s[t->at] == '{' && n > 0 && t->s[begin] == '^') {
+    int begin = t->at + 1, n = close ? (int)(close - t->s) - begin : 0, k = CATEGORIES;
+    if (n > 0 && t->s[begin] == '^') {
         negated = !negated;
         begin++;
         n--;
     }
-    if (n < 1 || n > 2 || t->s[t->at] != '{' || (snprintf(quoted, sizeof quoted, " %.*s ", n, t->s + begin) < 0) ||
-        !strstr(known, quoted))
+    if (n > 0 && t->s[t->at] == '{')
+        for (k = 0; k < CATEGORIES && (strncmp(categories[k].name, t->s + begin, (size_t)n) || categories[k].name[n]);)
+            k++;
+    if (k == CATEGORIES)
         return not_supported(t, from, close ? (int)(close - t->s) + 1 - from : 8);
     t->at = (int)(close - t->s) + 1;
-    snprintf(name, sizeof name, "%.*s", n, t->s + begin);
     struct text set = {0};
-    text_addf(&set, "\\p{%s}%s", name, !strcmp(name, "L") ? NEW_LETTERS : !strcmp(name, "N") ? NEW_NUMBERS : "");
+    text_addf(&set, "\\p{%s}%s", categories[k].name, categories[k].more);
     int status = add_set(t, set.s, negated, in_class, from);
     text_free(&set);
     return status;
@@ -120,7 +161,7 @@ static int escape(struct translation *t, int in_class)
         return add_set(t, SPACE, c == 'S', in_class, from);
     case 'd':
     case 'D':
-        return add_set(t, "\\p{Nd}", c == 'D', in_class, from);
+        return add_set(t, "\\p{Nd}" NEW_DIGITS, c == 'D', in_class, from);
     case 'p':
     case 'P':
         return property(t, c == 'P', in_class, from);
