@@ -161,7 +161,7 @@ static void open_parity(const struct parity *c)
     snprintf(path, sizeof path, "%s/expected.safetensors", model);
     if (safetensors_open(&expected, path, &e))
         fail_msg("%s", e.text);
-    if (c->table->ops != &cpu_ops)
+    if (c->table->ops != trainer.s.device.ops)
         move_to(&trainer, c->table->ops, model);
     worst = 0;
 }
