@@ -80,7 +80,7 @@ static int read_prompt(struct job *j, struct error *e)
     if (ids[0])
         return parse_ids(j, ids, e);
     if (!j->s.tokenizer)
-        return fail(e, "the model has no tokenizer.json: give the prompt as ids=0,1,2");
+        return fail(e, "the model has no tokenizer: give the prompt as ids=0,1,2");
     int n = tokenizer_encode(j->s.tokenizer, text, (int)strlen(text), 1, &j->prompt, &j->cap, e);
     return n == 0 ? fail(e, "prompt=\"...\" is missing") : n;
 }
@@ -135,16 +135,6 @@ static int generate(struct job *j, struct error *e)
     return bad;
 }
 
-/* Text of a completion, or of prompt and completion. */
-static void decode(struct job *j, const struct response *r, int with_prompt)
-{
-    text_clear(&j->text);
-    text_add(&j->text, "", 0);
-    if (with_prompt)
-        tokenizer_decode(j->s.tokenizer, j->prompt, j->prompt_len, 1, &j->text, NULL);
-    tokenizer_decode(j->s.tokenizer, r->ids, r->len, 0, &j->text, NULL);
-}
-
 static void print_json(struct job *j, const struct response *r)
 {
     json_t *o = json_object(), *logp = json_array(), *text = NULL;
@@ -156,7 +146,9 @@ static void print_json(struct job *j, const struct response *r)
     json_object_set_new(o, "logp", logp);
     json_object_set_new(o, "truncated", json_boolean(r->truncated));
     if (j->s.tokenizer) {
-        decode(j, r, 0);
+        text_clear(&j->text);
+        text_add(&j->text, "", 0);
+        tokenizer_decode(j->s.tokenizer, r->ids, r->len, 0, &j->text, NULL);
         text = json_stringn(j->text.s, (size_t)j->text.len);
         json_object_set_new(o, "text", text ? text : json_null());
     }
@@ -176,6 +168,26 @@ static void print_text(const struct text *t)
         else
             putchar(c);
     }
+}
+
+static void print_tokens(struct job *j, struct tokenizer_stream *s, const int32_t *ids, int n)
+{
+    for (int i = 0; i < n; i++) {
+        text_clear(&j->text);
+        tokenizer_stream_add(j->s.tokenizer, s, ids[i], &j->text);
+        print_text(&j->text);
+    }
+}
+
+/* Prompt and completion, in whole characters: a completion may end, or break off, in the middle of one. */
+static void print_story(struct job *j, const struct response *r)
+{
+    struct tokenizer_stream s = {.begins = 1};
+    print_tokens(j, &s, j->prompt, j->prompt_len);
+    print_tokens(j, &s, r->ids, r->len);
+    text_clear(&j->text);
+    tokenizer_stream_end(&s, &j->text);
+    print_text(&j->text);
     putchar('\n');
 }
 
@@ -184,8 +196,7 @@ static void print_plain(struct job *j, const struct response *r, int number)
     if (j->n > 1)
         printf("%s--- %d\n", number ? "\n" : "", number + 1);
     if (j->s.tokenizer) {
-        decode(j, r, 1);
-        print_text(&j->text);
+        print_story(j, r);
         return;
     }
     for (int i = 0; i < r->len; i++)

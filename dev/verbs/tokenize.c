@@ -6,7 +6,7 @@
 
 enum { OPTION_PATH, OPTION_DECODE, OPTION_SPECIAL, OPTIONS };
 static const struct param options[] = {
-    {"model.path", PARAM_TEXT, "", 0, 0, NULL, "Directory with a tokenizer.json.", NULL},
+    {"model.path", PARAM_TEXT, "", 0, 0, NULL, "Directory of a tokenizer, or its file.", NULL},
     {"decode", PARAM_BOOL, "false", 0, 0, NULL, "From ids to text.", NULL},
     {"special", PARAM_BOOL, "false", 0, 0, NULL, "Begin with the token that the tokenizer puts in front.",
      "decode=false"},
@@ -151,6 +151,12 @@ const struct verb verb_row_tokenize = {
     "the bytes\n"
     "are no UTF-8 or hold a 0. Special tokens decode to nothing. A line that cannot be answered gives "
     "{\"error\":\"...\"}.\n"
+    "\n"
+    "DIR holds tokenizer.json; or vocab.json, merges.txt and tokenizer_config.json (GPT-2, Qwen2); or encoder.json "
+    "and\n"
+    "vocab.bpe (GPT-2); or llama2.c's tokenizer.bin. Bytes that are no UTF-8 count as U+FFFD, as for a program that "
+    "reads\n"
+    "text. What such a file asks for and is not supported is refused by name.\n"
     "\n"
     "Example:\n"
     "  echo '{\"text\":\"Once upon a time\"}' | train_rl tokenize model.path=DIR special=1\n",
