@@ -194,8 +194,13 @@ static int collect_gold(struct trainer *t, const struct phase *ph, struct error 
         uint64_t key = t->batch.prompt_key[g];
         s->task.row->gold(&s->task, &t->item[g], rng_stream(s->recipe.run.seed, RNG_TEACHER, 0, key, 0), &gold);
         int n = tokenizer_encode(s->tokenizer, gold.s, gold.len, 0, &t->encode_ids, &t->encode_cap, e);
-        if (n < 0 || n + 1 > s->max_gold) {
-            status = n < 0 ? -1 : fail(e, "a gold text of the task has %d tokens; %d were planned", n, s->max_gold);
+        int room = s->arch.context - (t->batch.prompt_first[g + 1] - t->batch.prompt_first[g]);
+        room = room < s->max_gold ? room : s->max_gold;
+        if (n < 0 || n + 1 > room) {
+            status =
+                n < 0 ? -1
+                      : fail(e, "prompt %llu: its gold text has %d tokens and an end; behind the prompt is room for %d",
+                             (unsigned long long)t->item[g].index, n, room);
             break;
         }
         mem_grow(&t->encode_ids, &t->encode_cap, n + 1, sizeof *t->encode_ids);
