@@ -341,11 +341,11 @@ static void test_texts(void **state)
     VERDICTS("think\\n#### Paris", SET("marker="), {"think\n#### Paris", R, R}, {"Paris", W, W});
 }
 
-/* A megabyte of any one thing is judged at once and without harm. */
+/* A quarter of a megabyte of any one thing is judged at once and without harm. */
 static void test_long(void **state)
 {
     (void)state;
-    enum { LEN = 1 << 20 };
+    enum { LEN = 1 << 18 };
     static const char *const units[] = {"9",     "#", "####", "#### ", "\n", ",",   "1,",
                                         "1,234", "-", ".",    "0",     " ",  "\xff"};
     char *s = mem_alloc(LEN, 1);
