@@ -148,6 +148,8 @@ static const struct {
     {"models", "Models beside the policy.",
      "  NAME = init frozen\n      A copy of the policy as the warm-up leaves it.\n"
      "  NAME = path:DIR frozen\n      A model of its own. Stages read it through channels, as ref.logp.\n"},
+    {"variant", "Other values of the knobs, what other programs compute under the same name.",
+     "  [variant NAME]\n  KNOB = VALUE ...\n      Taken with variant=NAME on the command line.\n"},
     {"stages", "What is done with the samples of a rollout, a line a kind.",
      "  KIND = NAME(key = value, ...), ...\n      `train_rl list stages` has kinds and names. They run in the order of "
      "the "

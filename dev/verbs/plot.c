@@ -341,6 +341,8 @@ static int smoothing(const struct plot *p, enum curve_source from, int points)
     return wanted >= 0 ? wanted : from == FROM_EVAL || points < 20 ? 0 : points / 40 + 1;
 }
 
+enum { FEW_LINES = 2 };
+
 static const char *band_text(const struct plot *p)
 {
     int band = (int)p->option[BAND].num;
@@ -407,7 +409,10 @@ static int draw_group(struct plot *p, int key, int number, const struct group *g
     snprintf(label, sizeof p->label[0][0], "%s%s%s", g->label, g->label[0] && name[0] ? ", " : "", name);
     size_t len = strlen(label);
     if (n > 1) {
-        snprintf(label + len, sizeof p->label[0][0] - len, "%smean of %d runs%s", len ? ": " : "", n, band_text(p));
+        int few = p->groups * p->phases <= FEW_LINES; /* of many lines the subtitle says what their bands are */
+        const char *band_said = few ? band_text(p) : "";
+        snprintf(label + len, sizeof p->label[0][0] - len, "%s%s%d runs%s", len ? ": " : "", few ? "mean of " : "", n,
+                 band_said);
         line->low = band == BAND_NONE ? NULL : j->low;
         line->high = band == BAND_NONE ? NULL : j->high;
         tell_shorter(p, g, c, j, n);
@@ -525,6 +530,9 @@ static void find_subtitle(const struct plot *p, char *text, size_t size)
         size_t len = strlen(text);
         snprintf(text + len, size - len, "%s%.20s", i ? ", " : n > 1 ? ", seeds " : ", seed ", seed[i]);
     }
+    size_t len = strlen(text);
+    if (p->groups * p->phases > FEW_LINES && p->runs > p->groups)
+        snprintf(text + len, size - len, "; lines are means of runs%s", band_text(p));
 }
 
 static void find_x_label(const struct plot *p, char *label, size_t size)
@@ -558,7 +566,7 @@ static int write_figure(const struct plot *p, struct error *e)
                        .panel = p->panel,
                        .panels = p->keys,
                        .width = (int)p->option[WIDTH].num,
-                       .height = height ? height : 190 + (p->keys == 1 ? 360 : 230 * p->keys)};
+                       .height = height ? height : 180 + 10 * p->panel[0].lines + (p->keys == 1 ? 360 : 230 * p->keys)};
     if (ends_in(path, ".png") ? figure_png(&f, path, e) : figure_svg(&f, path, e))
         return -1;
     if (p->option[CSV].text[0] && write_csv(p, p->option[CSV].text, e))
