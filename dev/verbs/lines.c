@@ -50,7 +50,7 @@ static json_t *answer_line(const struct text *line, line_answer *answer, void *c
         fail(e, "an empty line; one JSON object a line is expected");
         return NULL;
     }
-    json_t *object = json_parse(line->s, (size_t)line->len, e), *out = NULL;
+    json_t *object = json_parse_zeros(line->s, (size_t)line->len, e), *out = NULL;
     if (object && !json_is_object(object))
         fail(e, "the line holds JSON but no object");
     else if (object)

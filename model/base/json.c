@@ -15,10 +15,10 @@ __attribute__((constructor)) static void allocate_or_die(void)
     json_set_alloc_funcs(mem_plain, mem_free);
 }
 
-json_t *json_parse(const char *text, size_t len, struct error *e)
+static json_t *parse(const char *text, size_t len, size_t flags, struct error *e)
 {
     json_error_t reason;
-    json_t *v = json_loadb(text, len, READ_FLAGS, &reason);
+    json_t *v = json_loadb(text, len, flags, &reason);
     if (v)
         return v;
     /* The reason quotes the text; bytes that are not plain would make the message itself unprintable as JSON. */
@@ -27,6 +27,16 @@ json_t *json_parse(const char *text, size_t len, struct error *e)
             *c = '?';
     fail(e, "line %d, column %d: %s", reason.line, reason.column, reason.text);
     return NULL;
+}
+
+json_t *json_parse(const char *text, size_t len, struct error *e)
+{
+    return parse(text, len, READ_FLAGS, e);
+}
+
+json_t *json_parse_zeros(const char *text, size_t len, struct error *e)
+{
+    return parse(text, len, READ_FLAGS | JSON_ALLOW_NUL, e);
 }
 
 json_t *json_read(const char *path, struct error *e)

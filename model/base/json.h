@@ -7,6 +7,8 @@
 
 /* One JSON value that fills the text; NULL and *e (line, column, reason) on failure. The caller json_decref()s. */
 json_t *json_parse(const char *text, size_t len, struct error *e);
+/* The same, and texts in it may hold \u0000: for callers who ask for their length. */
+json_t *json_parse_zeros(const char *text, size_t len, struct error *e);
 json_t *json_read(const char *path, struct error *e); /* a file of at most 64 MiB */
 
 /* Compact text of v, numbers with 17 significant digits; the caller free()s what Jansson allocated. */
