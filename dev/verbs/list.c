@@ -347,9 +347,12 @@ static void list_sections(void)
 /* Methods that compute and do not train: those with a recipe are listed there. */
 static void list_tools(void)
 {
+    int n = 0;
     for (int i = 0; methods[i]; i++)
-        if (methods[i]->sentence && methods[i]->sentence[0])
+        if (methods[i]->sentence && methods[i]->sentence[0] && ++n)
             print_item(methods[i]->name, methods[i]->sentence);
+    if (n == 0)
+        puts("  (none)");
 }
 
 static void list_verbs(void)
