@@ -96,7 +96,7 @@ static void splits_change_no_bit(void **state)
     static double out[2][MAX_OUT];
     open_batch(&b);
     for (int i = 0; stages[i]; i++) {
-        if (stages[i]->kind < STAGE_LOSS)
+        if (stages[i]->kind < STAGE_LOSS || stages[i]->couples == COUPLES_BATCH) /* the loop never splits those */
             continue;
         int n[2];
         for (int split = 0; split < 2; split++) {
@@ -300,6 +300,9 @@ static const struct {
     {STAGE_LOSS, "clip", "form=sequence_clip;eps_high=0.6;dual_clip=1.2"},
     {STAGE_LOSS, "clip", "form=reinforce"},
     {STAGE_LOSS, "cispo", "low=1;high=1;agg=seq_mean_token_sum"}, /* elsewhere the weight moves, without a gradient */
+    {STAGE_LOSS, "drpo", ""},
+    {STAGE_LOSS, "drpo", "lambda=off;score=Lratio;tau=0.5;kl_type=low_var_kl;beta=30"},
+    {STAGE_LOSS, "drpo", "estimator=mean;kl_type=low_var_kl;delta=1e-3;beta=10"},
     {STAGE_LOSS, "nll", ""},
     {STAGE_LOSS, "nll", "agg=seq_sum_const"},
     {STAGE_REGULAR, "kl", "coef=0.7;estimator=k1"},
