@@ -312,8 +312,8 @@ static int open(struct task *t, struct error *e)
 
 /* ---- the teacher ---- */
 
-/* A random working that misses the target. Where nearly all reach it (2,2>4 with + alone) the last one drawn has to do.
- */
+/* A random working that misses the target. Where nearly all reach it (2,2>4 with + alone) or get stuck (division alone)
+ * the last one drawn has to do, whatever it is. */
 enum { TRIES = 64 };
 static void draw_miss(const struct task *t, const struct puzzle *p, struct rng r, uint64_t at, struct working *w)
 {

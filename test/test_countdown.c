@@ -559,6 +559,21 @@ static void test_teacher_wrong(void **state)
         wrong += result != target;
     }
     expect_share(wrong, TEXTS, 0.3);
+    task_close(&t);
+    open_task(&t, "countdown", SET("wrong=0.3", "form=expression"));
+    wrong = 0;
+    for (uint64_t i = 0; i < TEXTS; i++) {
+        struct expression x;
+        t.row->make(&t, SPLIT_TRAIN, i, &it);
+        t.row->gold(&t, &it, rng_stream(5, RNG_TEACHER, 0, i, 0), &text);
+        struct numbers p = read_numbers(it.prompt.s);
+        assert_int_equal(expression_evaluate(text.s, text.len, &x), EXPRESSION_GOOD);
+        for (int k = 0; k < x.numbers; k++)
+            assert_true(remove_number(&p, (int)x.number[k]));
+        assert_int_equal(p.n, 0);
+        wrong += x.value.num != p.target || x.value.den != 1;
+    }
+    expect_share(wrong, TEXTS, 0.3);
     for (uint32_t k = 0; k < 50; k++) {
         text_clear(k ? &text : &first);
         t.row->gold(&t, &it, rng_stream(5, RNG_TEACHER, 0, 1, k), k ? &text : &first);
