@@ -19,6 +19,21 @@ static void decode(const struct tokenizer *t, const int32_t *ids, int n)
     text_free(&out);
 }
 
+/* Token by token: whole characters only, whatever the ids. */
+static void stream(const struct tokenizer *t, const int32_t *ids, int n)
+{
+    struct tokenizer_stream s = {.begins = 1};
+    struct text out = {0};
+    text_add(&out, "", 0);
+    for (int i = 0; i < n; i++) {
+        tokenizer_stream_add(t, &s, ids[i], &out);
+        must(utf8_valid(out.s, out.len) && s.part_len >= 0 && s.part_len < 4);
+    }
+    tokenizer_stream_end(&s, &out);
+    must(utf8_valid(out.s, out.len));
+    text_free(&out);
+}
+
 static void use(const struct tokenizer *t, const char *text, size_t len)
 {
     struct error e = {""};
@@ -31,8 +46,10 @@ static void use(const struct tokenizer *t, const char *text, size_t len)
             must(e.text[0]);
         for (int i = 0; i < n; i++)
             must(ids[i] >= 0 && ids[i] < tokenizer_vocab(t));
-        if (n >= 0)
+        if (n >= 0) {
             decode(t, ids, n);
+            stream(t, ids, n < 200 ? n : 200);
+        }
     }
     decode(t, odd, 4);
     for (int id = -1; id <= tokenizer_vocab(t) && id < 600; id++) {

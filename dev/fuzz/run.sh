@@ -4,7 +4,7 @@
 #   sh dev/fuzz/run.sh fuzz [NAME ...]        every target, or some, FUZZ_SECONDS each (60); ends with 1 on a finding
 #   sh dev/fuzz/run.sh coverage [NAME ...]    lines of the readers that the seeds and the corpus reach
 #
-# Environment: FUZZ_SECONDS; FUZZ_CC, the compiler (clang); MAKE.
+# Environment: FUZZ_SECONDS; FUZZ_CC, the compiler (clang); FUZZ_SEEDS_ONLY=1, coverage of the seeds alone; MAKE.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 make=${MAKE:-make}
@@ -41,14 +41,16 @@ if [ "$what" = coverage ]; then
     objects=
     for name in "$@"; do
         mkdir -p "$corpus/$name"
-        LLVM_PROFILE_FILE=.build/coverage/$name.profraw .build/coverage/fuzz/"$name" -runs=0 \
-            ${FUZZ_SEEDS_ONLY:+"dev/fuzz/seeds/$name"} ${FUZZ_SEEDS_ONLY:-"dev/fuzz/seeds/$name" "$corpus/$name"} \
+        inputs=dev/fuzz/seeds/$name
+        [ -n "${FUZZ_SEEDS_ONLY:-}" ] || inputs="$inputs $corpus/$name"
+        # shellcheck disable=SC2086
+        LLVM_PROFILE_FILE=.build/coverage/$name.profraw .build/coverage/fuzz/"$name" -runs=0 $inputs \
             >.build/coverage/"$name".log 2>&1 || { cat .build/coverage/"$name".log; exit 1; }
         objects="$objects ${objects:+-object} .build/coverage/fuzz/$name"
     done
     "$profdata" merge -sparse .build/coverage/*.profraw -o .build/coverage/all.profdata || exit 1
     readers=$(ls model/safetensors.c model/base/json.c model/checkpoint_config.c rewards/recipe*.c data/tokenizer*.c \
-        data/expression.c data/task_jsonl.c dev/verbs/lines.c 2>/dev/null)
+        data/expression.c data/decimal.c data/task_jsonl.c dev/verbs/lines.c 2>/dev/null)
     # shellcheck disable=SC2086
     "$cov" report $objects -instr-profile .build/coverage/all.profdata $readers |
         awk 'NR == 1 || /%/ { printf "%-36s %8s lines %8s missed %8s\n", $1, $8, $9, $10 }' | sed 1d
