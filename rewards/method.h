@@ -20,6 +20,7 @@ struct datum {
     enum datum_to to;
     const char *name;
     enum level level;
+    const char *instead; /* name of a score stage that need not run when this stands on the line; or NULL */
 };
 
 struct method_call {

@@ -170,6 +170,8 @@ static int moves_when_equal(struct batch *b, const struct stage *s)
                 run_named(b, STAGE_ADVANTAGE, "siblings", ""); /* compares tokens, where `group` looks at rewards */
             else if (k != STAGE_SELECT)
                 run_named(b, (enum stage_kind)k, plain[k], "");
+            if (k == STAGE_SCORE && s->kind == STAGE_SHAPE) /* shapes that look at steps find them */
+                run_named(b, STAGE_SCORE, "process", "");
         }
         run_named(b, STAGE_LOSS, "clip", "");
     } else {

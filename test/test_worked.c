@@ -7,18 +7,22 @@
 #include <math.h>
 #include "answers.h"
 
-static const double digits = 6e-9; /* the published numbers are rounded to eight decimals */
+static const double digits = 6e-8; /* the published numbers have eight digits */
 
-/* logp, logp_old, logp_ref, correct */
+/* `flawed` is a2 and b1, as the section on FAPO has it. */
 static const char groups[] =
-    "[{\"samples\":[{\"logp\":[-0.5,-0.2],\"logp_old\":[-0.6,-0.2],\"logp_ref\":[-0.7,-0.3],\"correct\":true},"
-    "{\"logp\":[-0.3,-0.4,-0.1],\"logp_old\":[-0.3,-0.5,-0.1],\"logp_ref\":[-0.4,-0.45,-0.2],\"correct\":true},"
-    "{\"logp\":[-1.2,-0.9],\"logp_old\":[-0.9,-0.9],\"logp_ref\":[-1.0,-0.8],\"correct\":false},"
-    "{\"logp\":[-0.7],\"logp_old\":[-1.0],\"logp_ref\":[-0.8],\"correct\":false}]},"
-    "{\"samples\":[{\"logp\":[-0.1,-0.25],\"logp_old\":[-0.1,-0.15],\"logp_ref\":[-0.2,-0.3],\"correct\":true},"
+    "[{\"samples\":["
+    "{\"logp\":[-0.5,-0.2],\"logp_old\":[-0.6,-0.2],\"logp_ref\":[-0.7,-0.3],\"correct\":true,\"flawed\":false},"
+    "{\"logp\":[-0.3,-0.4,-0.1],\"logp_old\":[-0.3,-0.5,-0.1],\"logp_ref\":[-0.4,-0.45,-0.2],\"correct\":true,"
+    "\"flawed\":true},"
+    "{\"logp\":[-1.2,-0.9],\"logp_old\":[-0.9,-0.9],\"logp_ref\":[-1.0,-0.8],\"correct\":false,\"flawed\":false},"
+    "{\"logp\":[-0.7],\"logp_old\":[-1.0],\"logp_ref\":[-0.8],\"correct\":false,\"flawed\":false}]},"
+    "{\"samples\":["
+    "{\"logp\":[-0.1,-0.25],\"logp_old\":[-0.1,-0.15],\"logp_ref\":[-0.2,-0.3],\"correct\":true,\"flawed\":true},"
     "{\"logp\":[-0.4,-0.6,-0.2,-0.3],\"logp_old\":[-0.63,-0.6,-0.25,-0.3],\"logp_ref\":[-0.5,-0.5,-0.3,-0.2],"
-    "\"correct\":true},"
-    "{\"logp\":[-0.8,-0.5,-0.4],\"logp_old\":[-0.8,-0.45,-0.6],\"logp_ref\":[-0.9,-0.6,-0.5],\"correct\":false}]}]";
+    "\"correct\":true,\"flawed\":false},"
+    "{\"logp\":[-0.8,-0.5,-0.4],\"logp_old\":[-0.8,-0.45,-0.6],\"logp_ref\":[-0.9,-0.6,-0.5],\"correct\":false,"
+    "\"flawed\":false}]}]";
 
 static const struct {
     const char *recipe, *params, *want;
@@ -36,6 +40,17 @@ static const struct {
     {"drpo", "{\"C\":8,\"lambda\":null,\"score\":\"Lratio\",\"tau\":1,\"kl_type\":\"low_var_kl\"}",
      "{\"loss\":0.111148837,\"objective\":-0.0686882469}"},
     {"drpo", "{\"C\":8,\"variant\":\"disco_b\"}", "{\"loss\":-0.4291666667}"},
+    {"fapo", "{}",
+     "{\"loss\":-0.13112247,\"dlogp\":[[[-0.084875895,-0.076798886],[-0.015359777,-0.016975179,-0.015359777],"
+     "[0,0.046079331],[0.062200591]],[[0,0],[-0.074035221,-0.058823471,-0.061839414,-0.058823471],"
+     "[0.058823471,0.055954616,0.071847149]]],"
+     "\"groups\":[{\"samples\":[{\"reward\":1,\"advantage\":[1.3055811,1.3055811]},{\"reward\":0,"
+     "\"advantage\":[0.26111621,0.26111621,0.26111621]},{\"reward\":-1,\"advantage\":[-0.78334863,-0.78334863]},"
+     "{\"reward\":-1,\"advantage\":[-0.78334863]}]},{\"samples\":[{\"reward\":0,\"advantage\":[0,0]},"
+     "{\"reward\":1,\"advantage\":[0.999999,0.999999,0.999999,0.999999]},{\"reward\":-1,"
+     "\"advantage\":[-0.999999,-0.999999,-0.999999]}]}],"
+     "\"fapo\":[{\"alpha\":0.25,\"beta\":0.5,\"gamma\":0.25,\"rho\":0.5,\"flawed_centred_reward\":0.25},"
+     "{\"rho\":1,\"flawed_centred_reward\":0}]}"},
 };
 enum { WORKED = sizeof worked / sizeof *worked };
 

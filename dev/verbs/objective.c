@@ -33,11 +33,11 @@ struct evaluation_of_line {
 };
 
 /* Members of a sample that are the same for every method. */
-static const struct datum common[] = {{"logp", DATUM_CHANNEL, "policy.logp", LEVEL_TOKEN},
-                                      {"entropy", DATUM_CHANNEL, "policy.entropy", LEVEL_TOKEN},
-                                      {"logp_ref", DATUM_CHANNEL, "ref.logp", LEVEL_TOKEN},
-                                      {"logp_noprompt", DATUM_CHANNEL, "policy@noprompt.logp", LEVEL_TOKEN},
-                                      {"step_rewards", DATUM_COMPONENT, "process", LEVEL_STEP},
+static const struct datum common[] = {{"logp", DATUM_CHANNEL, "policy.logp", LEVEL_TOKEN, NULL},
+                                      {"entropy", DATUM_CHANNEL, "policy.entropy", LEVEL_TOKEN, NULL},
+                                      {"logp_ref", DATUM_CHANNEL, "ref.logp", LEVEL_TOKEN, NULL},
+                                      {"logp_noprompt", DATUM_CHANNEL, "policy@noprompt.logp", LEVEL_TOKEN, NULL},
+                                      {"step_rewards", DATUM_COMPONENT, "process", LEVEL_STEP, NULL},
                                       {0}};
 
 /* ---- parameters ---- */
@@ -396,17 +396,38 @@ static int bind_channels(struct evaluation_of_line *v, struct stage_use *u, stru
 }
 
 /* A component that stands on the line is taken; others are scored, which needs text only where no verdict will do. */
+static int is_written(const struct batch *b, const char *name)
+{
+    int at = batch_find_component(b, name);
+    return at >= 0 && b->component[at].written;
+}
+
 static int is_given(const struct evaluation_of_line *v, const struct stage *s)
 {
-    int at = batch_find_component(&v->batch, s->name);
-    return s->kind == STAGE_SCORE && at >= 0 && v->batch.component[at].written;
+    for (const struct datum *d = v->method ? v->method->data : NULL; d && d->key; d++)
+        if (d->instead && strcmp(d->instead, s->name) == 0 && is_written(&v->batch, d->name))
+            return 1;
+    return s->kind == STAGE_SCORE && is_written(&v->batch, s->name);
+}
+
+/* A term whose coefficient is 0 reads nothing that the samples lack. */
+static int is_idle(const struct evaluation_of_line *v, const struct stage_use *u)
+{
+    int coef = param_find(u->stage->params, "coef"), missing = 0;
+    for (int c = 0; c < 6 && u->stage->channels[c]; c++) {
+        int at = 0;
+        while (at < v->batch.channels && strcmp(v->batch.channel[at].name, u->stage->channels[c]))
+            at++;
+        missing |= at == v->batch.channels;
+    }
+    return missing && coef >= 0 && u->value[coef].num == 0;
 }
 
 static int run_stage(struct evaluation_of_line *v, struct stage_use *u, const struct denominators *den, struct error *e)
 {
     const struct stage *s = u->stage;
     struct stage_call c = {.stage = s, .b = &v->batch, .g0 = 0, .g1 = v->batch.groups, .p = u->value};
-    if (is_given(v, s))
+    if (is_given(v, s) || is_idle(v, u))
         return 0;
     if (s->kind == STAGE_SCORE && (s->reads & FIELD_TEXT))
         return fail(e, "the score stage '%s' reads text: give its component as rewards.%s", s->name, s->name);
