@@ -9,19 +9,26 @@
 
 static const double digits = 6e-8; /* the published numbers have eight digits */
 
-/* `flawed` is a2 and b1, as the section on FAPO has it. */
+/* `flawed` is a2 and b1, as the section on FAPO has it; logp_rollout is logp_old + 0, .4, -.8, .1, as TIS has it. */
 static const char groups[] =
     "[{\"samples\":["
-    "{\"logp\":[-0.5,-0.2],\"logp_old\":[-0.6,-0.2],\"logp_ref\":[-0.7,-0.3],\"correct\":true,\"flawed\":false},"
-    "{\"logp\":[-0.3,-0.4,-0.1],\"logp_old\":[-0.3,-0.5,-0.1],\"logp_ref\":[-0.4,-0.45,-0.2],\"correct\":true,"
+    "{\"logp\":[-0.5,-0.2],\"logp_old\":[-0.6,-0.2],"
+    "\"logp_rollout\":[-0.6,0.2],\"logp_ref\":[-0.7,-0.3],\"correct\":true,\"flawed\":false},"
+    "{\"logp\":[-0.3,-0.4,-0.1],\"logp_old\":[-0.3,-0.5,-0.1],"
+    "\"logp_rollout\":[-0.3,-0.1,-0.9],\"logp_ref\":[-0.4,-0.45,-0.2],\"correct\":true,"
     "\"flawed\":true},"
-    "{\"logp\":[-1.2,-0.9],\"logp_old\":[-0.9,-0.9],\"logp_ref\":[-1.0,-0.8],\"correct\":false,\"flawed\":false},"
-    "{\"logp\":[-0.7],\"logp_old\":[-1.0],\"logp_ref\":[-0.8],\"correct\":false,\"flawed\":false}]},"
+    "{\"logp\":[-1.2,-0.9],\"logp_old\":[-0.9,-0.9],"
+    "\"logp_rollout\":[-0.9,-0.5],\"logp_ref\":[-1.0,-0.8],\"correct\":false,\"flawed\":false},"
+    "{\"logp\":[-0.7],\"logp_old\":[-1.0],"
+    "\"logp_rollout\":[-1.0],\"logp_ref\":[-0.8],\"correct\":false,\"flawed\":false}]},"
     "{\"samples\":["
-    "{\"logp\":[-0.1,-0.25],\"logp_old\":[-0.1,-0.15],\"logp_ref\":[-0.2,-0.3],\"correct\":true,\"flawed\":true},"
-    "{\"logp\":[-0.4,-0.6,-0.2,-0.3],\"logp_old\":[-0.63,-0.6,-0.25,-0.3],\"logp_ref\":[-0.5,-0.5,-0.3,-0.2],"
+    "{\"logp\":[-0.1,-0.25],\"logp_old\":[-0.1,-0.15],"
+    "\"logp_rollout\":[-0.1,0.25],\"logp_ref\":[-0.2,-0.3],\"correct\":true,\"flawed\":true},"
+    "{\"logp\":[-0.4,-0.6,-0.2,-0.3],\"logp_old\":[-0.63,-0.6,-0.25,-0.3],"
+    "\"logp_rollout\":[-0.63,-0.2,-1.05,-0.2],\"logp_ref\":[-0.5,-0.5,-0.3,-0.2],"
     "\"correct\":true,\"flawed\":false},"
-    "{\"logp\":[-0.8,-0.5,-0.4],\"logp_old\":[-0.8,-0.45,-0.6],\"logp_ref\":[-0.9,-0.6,-0.5],\"correct\":false,"
+    "{\"logp\":[-0.8,-0.5,-0.4],\"logp_old\":[-0.8,-0.45,-0.6],"
+    "\"logp_rollout\":[-0.8,-0.05,-1.4],\"logp_ref\":[-0.9,-0.6,-0.5],\"correct\":false,"
     "\"flawed\":false}]}]";
 
 static const struct {
@@ -51,6 +58,63 @@ static const struct {
      "\"advantage\":[-0.999999,-0.999999,-0.999999]}]}],"
      "\"fapo\":[{\"alpha\":0.25,\"beta\":0.5,\"gamma\":0.25,\"rho\":0.5,\"flawed_centred_reward\":0.25},"
      "{\"rho\":1,\"flawed_centred_reward\":0}]}"},
+    {"dr_grpo", "{\"l_max\":8}",
+     "{\"loss\":-0.017271242,\"dlogp\":[[[-0.0098675975,-0.0089285714],[null,null,null],[0,0.0089285714],"
+     "[0.012052311]],[[null,null],[0,-0.005952381,-0.006257566,-0.005952381],[null,null,null]]],"
+     "\"groups\":[{\"samples\":[{\"advantage\":[0.5,null]},{\"advantage\":[0.5,null,null]},"
+     "{\"advantage\":[-0.5,null]},{\"advantage\":[-0.5]}]},{\"samples\":[{\"advantage\":[0.33333333,"
+     "null]},{\"advantage\":[0.33333333,null,null,null]},{\"advantage\":[-0.66666667,null,null]}]}]}"},
+    {"dr_grpo", "{\"l_max\":8,\"per_sequence\":false}", "{\"loss\":-0.120898695}"},
+    {"dapo", "{\"l_max\":5,\"l_cache\":3}",
+     "{\"loss\":-0.051425487,\"dlogp\":[[[-0.065993559,-0.059713441],[null,null,null],[null,null],"
+     "[0.068203989]],[[null,null],[-0.020533679,null,null,null],[0.065258792,0.062076083,0.079707269]]],"
+     "\"groups\":[{\"samples\":[{\"advantage\":[1.0151285,null]},{\"advantage\":[0.70278127,null,null]},"
+     "{\"advantage\":[-0.85895489,null]},{\"advantage\":[-0.85895489]}]},"
+     "{\"samples\":[{\"advantage\":[0.8320496,null]},{\"advantage\":[0.27734987,null,null,null]},"
+     "{\"advantage\":[-1.1093995,null,null]}]}]}"},
+    {"rloo", "{\"variant\":\"reinforce\"}",
+     "{\"loss\":-0.23177917,\"dlogp\":[[[-0.093690476,-0.093690476],[null,null,null],[null,null],[null]],"
+     "[[null,null],[null,null,null,null],[0.14403571,0.14403571,0.14403571]]],"
+     "\"groups\":[{\"samples\":[{\"advantage\":[0.65583333,null]},{\"advantage\":[0.65916667,null,null]},"
+     "{\"advantage\":[-0.66416667,null]},{\"advantage\":[-0.65083333]}]},"
+     "{\"samples\":[{\"advantage\":[0.48425,null]},{\"advantage\":[0.524,null,null,null]},"
+     "{\"advantage\":[-1.00825,null,null]}]}]}"},
+    {"rloo", "{\"variant\":\"sequence_clip\"}",
+     "{\"loss\":0.00871693412,\"dlogp\":[[[-0.10354399,-0.10354399],[null,null,null],[0,0],[0.12550473]],"
+     "[[null,null],[0,0,0,0],[null,null,null]]]}"},
+    {"rloo", "{\"variant\":\"token_clip\",\"beta\":0}",
+     "{\"loss\":-0.0752398486,\"groups\":[{\"samples\":[{\"advantage\":[0.66666667,null]},"
+     "{\"advantage\":[0.66666667,null,null]},{\"advantage\":[-0.66666667,null]},"
+     "{\"advantage\":[-0.66666667]}]},{\"samples\":[{\"advantage\":[0.5,null]},{\"advantage\":[0.5,null,"
+     "null,null]},{\"advantage\":[-1,null,null]}]}]}"},
+    {"reinforce_pp", "{}",
+     "{\"loss\":0.0093013899,\"dlogp\":[[[-0.046365635,-0.042072862],[null,null,null],[null,null],"
+     "[0.10403341]],[[null,null],[null,null,null,null],[null,null,null]]],"
+     "\"groups\":[{\"samples\":[{\"advantage\":[0.71320714,null]},{\"advantage\":[null,null,null]},"
+     "{\"advantage\":[-1.3142504,null]},{\"advantage\":[-1.3101874]}]},{\"samples\":[{\"advantage\":[null,"
+     "null]},{\"advantage\":[null,null,null,null]},{\"advantage\":[null,null,null]}]}]}"},
+    {"reinforce_pp", "{\"baseline\":true}",
+     "{\"loss\":0.00869195944,\"groups\":[{\"samples\":[{\"advantage\":[0.88891326,null]},"
+     "{\"advantage\":[0.88891326,null,null]},{\"advantage\":[-1.12595679,null]},"
+     "{\"advantage\":[-1.12595679]}]},{\"samples\":[{\"advantage\":[0.55310158,null]},"
+     "{\"advantage\":[0.55310158,null,null,null]},{\"advantage\":[-1.46176847,null,null]}]}]}"},
+    {"gspo", "{\"eps_low\":0.05,\"eps_high\":0.08}",
+     "{\"loss\":0.033060956,\"dlogp\":[[[-0.065030421,-0.065030421],[null,null,null],[0,0],[0.16700143]],"
+     "[[null,null],[-0.022114708,-0.022114708,-0.022114708,-0.022114708],[0.057804819,0.057804819,"
+     "0.057804819]]]}"},
+    {"cispo", "{\"cispo_hi\":1.28}",
+     "{\"loss\":-0.10949056,\"dlogp\":[[[null,null],[null,null,null],[0.037739193,0.050942583],[null]],"
+     "[[null,null],[-0.042744223,null,null,null],[null,null,null]]]}"},
+    {"tis", "{}",
+     "{\"loss\":-0.080406362,\"is_weight\":[[[null,0.67032005],[null,null,2],[null,null],[null]],[[null,"
+     "null],[null,null,null,0.90483742],[null,null,null]]],\"dlogp\":[[[-0.056300261,-0.034147834],[null,"
+     "null,-0.10188517],[null,null],[null]],[[null,null],[null,null,null,null],[null,null,null]]]}"},
+    {"tis", "{\"level\":\"sequence\"}",
+     "{\"loss\":-0.0944154681,\"is_weight\":[[[0.67032005,0.67032005],[1.4918247,1.4918247,1.4918247],"
+     "[null,null],[null]],[[null,null],[1.3498588,1.3498588,1.3498588,1.3498588],[null,null,null]]]}"},
+    {"kl_estimators", "{}",
+     "{\"tokens\":[[[{\"k1\":0.2,\"k2\":0.02,\"k3\":0.018730753,\"dk3\":0.18126925},null],null,null,null],"
+     "[null,null,null]]}"},
 };
 enum { WORKED = sizeof worked / sizeof *worked };
 

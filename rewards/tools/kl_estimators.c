@@ -168,9 +168,19 @@ static json_t *answer_pair(const json_t *pair, struct error *e)
     return o;
 }
 
+static int has_channel(const struct batch *b, const char *name)
+{
+    int at = 0;
+    while (at < b->channels && strcmp(b->channel[at].name, name))
+        at++;
+    return at < b->channels;
+}
+
 static int extra(struct method_call *c, struct error *e)
 {
     struct batch *b = c->b;
+    if (b->tokens > 0 && !has_channel(b, "ref.logp"))
+        return fail(e, "the samples have no \"logp_ref\"");
     struct channel *logp = &b->channel[batch_channel(b, "policy.logp", 1)];
     const double *ref = b->channel[batch_channel(b, "ref.logp", 0)].value;
     const json_t *dists = json_object_get(c->input, "dists");
