@@ -9,7 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include "../data/task.h"
+#include "../dev/verbs/session.h"
 #include "../model/base/clock.h"
+#include "../model/base/file.h"
 /* last: they need the headers above, and cmocka's macro fail() would change ours */
 #include <cmocka.h>
 #include "tasks.h"
@@ -472,13 +474,42 @@ static void test_sort_teacher(void **state)
     assert_true(right > .4 && right < .6);
 }
 
+/* A model directory without a tokenizer: the characters of the task are its tokens, here without an end. */
+static void test_sort_model(void **state)
+{
+    (void)state;
+    static const char *const set[] = {"model.path=../shared/data/gpt-nano-sort/hf",
+                                      "task.symbols=3",
+                                      "task.length_min=6",
+                                      "task.length_max=6",
+                                      "task.separator=\"\"",
+                                      "task.confused=0"};
+    static const int32_t want[] = {2, 0, 1, 1, 2, 0};
+    static struct session s;
+    struct error e = {""};
+    int32_t *ids = NULL;
+    int cap = 0;
+    if (file_size("../shared/data/gpt-nano-sort/hf/config.json") < 0)
+        skip();
+    if (session_open(&s, "sort", set, sizeof set / sizeof *set, 0, &e))
+        fail_msg("%s", e.text);
+    assert_int_equal(tokenizer_vocab(s.tokenizer), 3);
+    assert_int_equal(s.special.eos, -1);
+    struct item it = item_of("201120", "");
+    assert_int_equal(session_prompt(&s, &it, &ids, &cap, &e), 6);
+    assert_memory_equal(ids, want, sizeof want);
+    item_free(&it);
+    mem_free(ids);
+    session_close(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_digits_items),  cmocka_unit_test(test_digits_check),  cmocka_unit_test(test_count_items),
         cmocka_unit_test(test_count_teacher), cmocka_unit_test(test_count_check),   cmocka_unit_test(test_count_oracle),
         cmocka_unit_test(test_sort_items),    cmocka_unit_test(test_sort_refusals), cmocka_unit_test(test_sort_check),
-        cmocka_unit_test(test_sort_teacher),
+        cmocka_unit_test(test_sort_teacher),  cmocka_unit_test(test_sort_model),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
