@@ -122,6 +122,8 @@ static void siblings_compare_within_a_state(void **state)
     for (int i = 0; i < b.samples; i++)
         for (int t = b.sample_first[i]; t < b.sample_first[i + 1]; t++)
             b.token_reward[t] = per_token[i];
+    for (int i = 0; i < b.samples; i++)
+        b.reward[i] = per_token[i];
     run_named(&b, STAGE_ADVANTAGE, "siblings", "");
     static const double want[4][4] = {
         {1 - 14.0 / 4, 1 - 7.0 / 3, 1 - 3.0 / 2,
@@ -139,10 +141,12 @@ static void siblings_compare_within_a_state(void **state)
     near_to(tokens_of(&b, b.advantage, 3)[1], 1 - 3.0 / 2, 1e-15);
     near_to(tokens_of(&b, b.advantage, 5)[0], 0, 0);
     b.kept[5] = 1;
-    for (int i = 0; i < b.samples; i++)
-        b.reward[i] = per_token[i];
     run_named(&b, STAGE_ADVANTAGE, "siblings", "std=true");
     near_to(tokens_of(&b, b.advantage, 6)[0], 3.5 / (sqrt(7) + 1e-6), 1e-12); /* squares of 2.5 1.5 .5 3.5 add to 21 */
+    for (int i = 3; i < 7; i++)
+        b.reward[i] = 2; /* equal rewards, however they are placed */
+    run_named(&b, STAGE_ADVANTAGE, "siblings", "");
+    near_to(tokens_of(&b, b.advantage, 6)[0], 0, 0);
     b.token_reward[b.sample_first[4] + 1] = NAN;
     struct result r = run_stage(&b, stage_find(STAGE_ADVANTAGE, "siblings"), "");
     assert_int_equal(r.failed, -1);

@@ -65,11 +65,9 @@ static int run(struct stage_call *c, struct error *e)
         return -1;
     for (int g = 0; g < b->groups; g++) {
         int first = b->group_first[g], n = b->group_first[g + 1] - first;
-        double scale = 1;
-        if (c->p[P_STD].num != 0) {
-            double deviation = stat_std(b->reward + first, b->kept + first, n, 1);
-            scale = deviation > 0 ? deviation + c->p[P_EPS].num : 0;
-        }
+        double scale = c->p[P_STD].num != 0 ? stat_std(b->reward + first, b->kept + first, n, 1) + c->p[P_EPS].num : 1;
+        if (stat_equal(b->reward + first, b->kept + first, n))
+            scale = 0;
         for (int i = first; i < first + n; i++)
             set(b, g, i, scale);
     }
@@ -82,7 +80,9 @@ const struct stage advantage_siblings = {
     .sentence = "A token's return minus the mean of those samples of its group that agree in everything before it.",
     .citation = "our own; the value of a state from samples that pass through it, as in VinePPO (2024), but without "
                 "drawing more of them",
-    .formula = "A_it = G_it - mean of G_jt over all j of the group with the same tokens before t (i included)",
+    .formula =
+        "A_it = G_it - mean of G_jt over all j of the group with the same tokens before t (i included); 0 when all "
+        "rewards of the group are equal",
     .params = params,
     .reads = FIELD_REWARD | FIELD_TOKEN_REWARD | FIELD_KEPT,
     .writes = FIELD_ADVANTAGE,
