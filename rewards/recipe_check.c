@@ -166,8 +166,17 @@ static int check_channels(const struct recipe *r, int f, int i, struct error *e)
     return 0;
 }
 
-static int argument_excused(const struct call *c, int k, const char *only_if)
+/* A knob of the recipe may be idle under the setting of another one; not one that was set on the command line. */
+static int is_idle_knob(const struct ini *ini, const struct argument *a)
 {
+    const struct entry *n = a->knob ? ini_entry(ini_section((struct ini *)ini, "params", NULL), a->knob + 1) : NULL;
+    return n && !n->at.given;
+}
+
+static int argument_excused(const struct ini *ini, const struct call *c, int k, const char *only_if)
+{
+    if (is_idle_knob(ini, &c->arg[k]))
+        return 1;
     for (int i = 0; i < c->args && !c->arg[k].at.given; i++)
         if (is_condition(only_if, c->arg[i].key) && c->arg[i].at.given)
             return 1;
@@ -188,7 +197,7 @@ static int check_arguments(const struct recipe *r, int f, int i, struct error *e
     for (int k = 0; k < c->args; k++) {
         int at = param_find(u->stage->params, c->arg[k].key), known = at >= 0;
         if (at >= 0 && !r->for_data && !param_matters(u->stage->params, at, u->value) &&
-            !argument_excused(c, k, u->stage->params[at].only_if))
+            !argument_excused(ini, c, k, u->stage->params[at].only_if))
             return complain(ini, c->arg[k].at, e, "%s.%s would change nothing: it only matters with %s", c->name,
                             c->arg[k].key, u->stage->params[at].only_if);
         for (int j = 0; j < n; j++)

@@ -101,7 +101,7 @@ static void print_stage(struct text *t, const struct call *c, const struct stage
     text_add(t, u->stage->name, -1);
     for (int i = 0; i < param_count(table); i++) {
         const struct argument *a = find_argument(c, table[i].key);
-        if (strcmp(table[i].key, "*") && param_matters(table, i, u->value))
+        if (strcmp(table[i].key, "*") && (param_matters(table, i, u->value) || (a && a->knob)))
             print_argument(t, &n, table[i].key, a ? a->knob : NULL, &table[i], &u->value[i]);
     }
     for (int i = 0; i < c->args; i++) {

@@ -157,6 +157,17 @@ static void permuting_a_group_permutes(void **state)
     assert_true(reversed_difference(process, "verifier=noisy;eps=0.5;flips=hash") == 0);
 }
 
+/* Advantage of a token: its reward less that of the same place in the first sample of its group. */
+static void compare_with_first(struct batch *b)
+{
+    for (int g = 0; g < b->groups; g++)
+        for (int i = b->group_first[g], first = b->sample_first[i]; i < b->group_first[g + 1]; i++)
+            for (int t = b->sample_first[i]; t < b->sample_first[i + 1]; t++) {
+                int same = first + t - b->sample_first[i];
+                b->advantage[t] = b->token_reward[t] - b->token_reward[same < b->tokens ? same : first];
+            }
+}
+
 /* The stage in the middle of a plain chain on groups of equal samples; 1: some gradient is not zero. */
 static int moves_when_equal(struct batch *b, const struct stage *s)
 {
@@ -167,7 +178,7 @@ static int moves_when_equal(struct batch *b, const struct stage *s)
             if (k == (int)s->kind)
                 assert_int_equal(run_stage(b, s, "").failed, 0);
             else if (k == STAGE_ADVANTAGE && s->kind == STAGE_CREDIT)
-                run_named(b, STAGE_ADVANTAGE, "siblings", ""); /* compares tokens, where `group` looks at rewards */
+                compare_with_first(b); /* token by token, where `group` would look at rewards alone */
             else if (k != STAGE_SELECT)
                 run_named(b, (enum stage_kind)k, plain[k], "");
             if (k == STAGE_SCORE && s->kind == STAGE_SHAPE) /* shapes that look at steps find them */
