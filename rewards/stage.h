@@ -116,13 +116,16 @@ double aggregation_weight(int agg, int n, const struct denominators *d);
 /* aggregation_weight by the values of these rows, of which rows[0] is agg. */
 double aggregation_by(const struct value *rows, int n, const struct denominators *d);
 
+/* exp(log_ratio), held within exp(-20) and exp(20): no update, however bad, gives infinity. NaN stays NaN. */
+double held_ratio(double log_ratio);
+
 /* One term of the clipped surrogate with respect to a log-ratio, and its derivative by it. */
 struct surrogate {
     double loss, grad;
     int clipped;
 };
 /* max(-a rho, -a clip(rho, low, high)), rho = exp(log_ratio); at most -a dual where a < 0 (dual INFINITY: no bound). A
- * tie goes to the unclipped side. The log-ratio is held within +-20, where the derivative is 0. */
+ * tie goes to the unclipped side. Where the ratio is held, the derivative is 0. */
 struct surrogate surrogate_clip(double log_ratio, double a, double low, double high, double dual);
 
 /* An estimate of the KL divergence from one token, d = logp - ref.logp of a token that the policy drew; kind is the

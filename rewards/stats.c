@@ -119,13 +119,17 @@ double aggregation_by(const struct value *rows, int n, const struct denominators
     return aggregation_weight((int)rows[0].num, n, &by);
 }
 
-/* No update, however bad, gives infinity. */
 static const double log_ratio_limit = 20;
+
+double held_ratio(double log_ratio)
+{
+    return exp(fabs(log_ratio) > log_ratio_limit ? copysign(log_ratio_limit, log_ratio) : log_ratio);
+}
 
 struct surrogate surrogate_clip(double log_ratio, double a, double low, double high, double dual)
 {
-    int inside = fabs(log_ratio) <= log_ratio_limit;
-    double ratio = exp(inside ? log_ratio : copysign(log_ratio_limit, log_ratio));
+    int inside = !(fabs(log_ratio) > log_ratio_limit); /* so that what is no number shows in the loss */
+    double ratio = held_ratio(log_ratio);
     double bounded = fmin(fmax(ratio, low), high);
     struct surrogate t = {-a * ratio, inside ? -a * ratio : 0, 0};
     if (-a * bounded > t.loss)
@@ -141,7 +145,7 @@ enum { K1, K2, K3, K3_PLUS };
 /* k3 of a token that the policy has all but given up is held at d = -20, where the derivative is 0. */
 double kl_estimate(int kind, double d, double *grad)
 {
-    int inside = d >= -log_ratio_limit;
+    int inside = !(d < -log_ratio_limit);
     double held = inside ? d : -log_ratio_limit;
     *grad = kind == K1 ? 1 : kind == K3 ? (inside ? -expm1(-d) : 0) : d;
     if (kind == K1)

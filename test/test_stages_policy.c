@@ -234,6 +234,19 @@ static void estimates_at_the_ends(void **state)
     near_to(grad, 1, 0);
 }
 
+/* A model that has gone wrong has to show in the loss. */
+static void what_is_no_number_stays_none(void **state)
+{
+    (void)state;
+    double grad;
+    assert_true(isnan(held_ratio(NAN)) && isnan(surrogate_clip(NAN, -1, .8, 1.2, 3).loss));
+    for (int kind = 0; kind < 4; kind++)
+        assert_true(isnan(kl_estimate(kind, NAN, &grad)));
+    near_to(held_ratio(-1e300), exp(-20), 0);
+    near_to(surrogate_clip(21, -1, .8, 1.2, INFINITY).loss, exp(20), 0);
+    near_to(surrogate_clip(21, -1, .8, 1.2, INFINITY).grad, 0, 0);
+}
+
 /* The weight of CISPO has no gradient of its own, so differences would not show it: by hand, on sample 7's one token.
  */
 static void clipped_weights(void **state)
@@ -264,11 +277,11 @@ static void clipped_weights(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(overlong_is_a_ramp),      cmocka_unit_test(masked_samples_stay_in_the_statistics),
-        cmocka_unit_test(groups_can_all_stay),     cmocka_unit_test(each_leaves_itself_out),
-        cmocka_unit_test(whitening_counts_tokens), cmocka_unit_test(kl_in_the_reward),
-        cmocka_unit_test(weights_of_a_sampler),    cmocka_unit_test(estimates_at_the_ends),
-        cmocka_unit_test(clipped_weights),
+        cmocka_unit_test(overlong_is_a_ramp),           cmocka_unit_test(masked_samples_stay_in_the_statistics),
+        cmocka_unit_test(groups_can_all_stay),          cmocka_unit_test(each_leaves_itself_out),
+        cmocka_unit_test(whitening_counts_tokens),      cmocka_unit_test(kl_in_the_reward),
+        cmocka_unit_test(weights_of_a_sampler),         cmocka_unit_test(estimates_at_the_ends),
+        cmocka_unit_test(what_is_no_number_stays_none), cmocka_unit_test(clipped_weights),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -25,11 +25,9 @@ static const struct param params[] = {
      "Divide by the mean weight of the step's tokens (level = sequence: of its responses).", NULL},
     {0}};
 
-static const double log_ratio_limit = 20;
-
 static double bounded(const struct value *p, double log_ratio)
 {
-    double w = exp(fmax(-log_ratio_limit, fmin(log_ratio, log_ratio_limit)));
+    double w = held_ratio(log_ratio);
     double low = p[P_FLOOR].num, high = p[P_CAP].num;
     if (p[P_MODE].num == MASK)
         return w >= low && w <= high ? w : 0;
@@ -43,7 +41,7 @@ static void sample_weights(const struct batch *b, int i, const struct value *p, 
     double total = 0;
     for (int t = first; t < end; t++) {
         double d = b->kept[i] && b->trained[t] ? b->logp_old[t] - b->logp_rollout[t] : 0;
-        *mismatch += fabs(expm1(fmin(d, log_ratio_limit)));
+        *mismatch += fabs(held_ratio(d) - 1);
         weight[t] = d;
         total += d;
     }

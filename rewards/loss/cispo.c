@@ -14,8 +14,6 @@ static const struct param params[] = {
     AGGREGATION_ROWS(NULL),
     {0}};
 
-static const double log_ratio_limit = 20;
-
 static void sample_loss(struct stage_call *c, int i)
 {
     struct batch *b = c->b;
@@ -28,8 +26,8 @@ static void sample_loss(struct stage_call *c, int i)
     for (int t = b->sample_first[i]; t < b->sample_first[i + 1]; t++) {
         if (!b->trained[t])
             continue;
-        double ratio = exp(fmax(-log_ratio_limit, fmin(logp->value[t] - b->logp_old[t], log_ratio_limit)));
-        double push = w * fmin(fmax(ratio, low), high) * b->advantage[t];
+        double ratio = held_ratio(logp->value[t] - b->logp_old[t]);
+        double push = w * (ratio < low ? low : ratio > high ? high : ratio) * b->advantage[t];
         sum -= push * logp->value[t];
         logp->grad[t] -= push;
         clipped += ratio < low || ratio > high;
