@@ -5,6 +5,8 @@
  */
 #define FOLDER "/tmp/test_hostile.XXXXXX"
 #include <sys/stat.h>
+#include "../data/tokenizer.h"
+#include "../model/base/clock.h"
 #include "../model/base/json.h"
 #include "runs.h"
 
@@ -361,6 +363,9 @@ static const struct {
     {"", "", "|rl.stpes=3", "on the command line: rl.stpes=3: unknown key in a phase 'stpes', did you mean 'steps'?"},
     {"", "", "|seed=-1", "on the command line: seed=-1: seed = -1: out of bounds"},
     {"", "", "|nonsense", "on the command line: nonsense: an override is written as key=value"},
+    {"", "", "|rollout.samples=65536|rollout.max_new=1000",
+     ":19: phase 'rl' may collect prompts x max_refills = 8 groups of 65536000 tokens"},
+    {"", "", "|rollout.prompts=65536|rollout.max_refills=1000", ":19: phase 'rl' may collect"},
     {"", "", "|seed=1|run.seed=2", "on the command line: run.seed=2: duplicate key 'seed'"},
 };
 
@@ -538,6 +543,72 @@ static void broken_records(void **state)
     filter("tokenize|decode=1", "{\"ids\":[]}", RECORDS - 2, "{\"text\":\"\"}");
 }
 
+/* ---- much of a bad thing: time follows the size of what is read ---- */
+
+static void many_keys(void **state)
+{
+    (void)state;
+    struct text t = {0};
+    char path[600];
+    text_add(&t, "[params]\n", -1);
+    for (int i = 0; i < 80000; i++)
+        text_addf(&t, "k%d = 1\n", i);
+    write_all(in_folder(path, "many.ini"), t.s, (size_t)t.len);
+    double begin = clock_now();
+    expect("many keys", call("rl|%s", path), 2,
+           (const char *const[3]){"many.ini:258: more than 256 keys in one section"});
+    text_clear(&t);
+    text_add(&t, "[task]\nname = chain\n[stages]\nscore = outcome", -1);
+    for (int i = 0; i < 4000; i++)
+        text_add(&t, "(", 1);
+    write_all(path, t.s, (size_t)t.len);
+    expect("many brackets", call("rl|%s", path), 2,
+           (const char *const[3]){"many.ini:4: outcome: parameters are written"});
+    assert_true(clock_now() - begin < 20); /* two starts of the program; what it was asked takes no time */
+    text_free(&t);
+}
+
+/* A tokenizer that knows b, ab, aab ... and a text of nothing but a, which could become any of them at every place.
+ * Four times the text takes four times as long; sixteen times would be quadratic. */
+static void many_beginnings(void **state)
+{
+    (void)state;
+    struct text t = {0};
+    char path[600];
+    struct error e;
+    text_add(&t, "{\"added_tokens\":[", -1);
+    for (int i = 0; i < 120; i++) {
+        text_addf(&t, "%s{\"id\":%d,\"content\":\"", i ? "," : "", i + 1);
+        for (int k = 0; k < i; k++)
+            text_add(&t, "a", 1);
+        text_add(&t, "b\"}", -1);
+    }
+    text_add(&t, "],\"decoder\":{\"type\":\"Fuse\"},\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0},\"merges\":[]}}",
+             -1);
+    in_folder(path, "many.json");
+    write_all(path, t.s, (size_t)t.len);
+    struct tokenizer *tokenizer = tokenizer_open(path, &e);
+    if (!tokenizer)
+        fail_msg("%s", e.text);
+    double seconds[2];
+    int32_t *ids = NULL;
+    int cap = 0;
+    for (int k = 0; k < 2; k++) {
+        int len = k ? 1 << 17 : 1 << 15;
+        char *text = mem_alloc((size_t)len, 1);
+        memset(text, 'a', (size_t)len);
+        double begin = clock_now();
+        assert_int_equal(tokenizer_encode(tokenizer, text, len, 0, &ids, &cap, &e), len);
+        seconds[k] = clock_now() - begin;
+        mem_free(text);
+    }
+    if (seconds[1] > 1 && seconds[1] > 16 * seconds[0])
+        fail_msg("%.3f s for 32 KiB, %.3f s for 128 KiB", seconds[0], seconds[1]);
+    mem_free(ids);
+    tokenizer_free(tokenizer);
+    text_free(&t);
+}
+
 /* ---- what is there stays ---- */
 
 static void nothing_is_written_over(void **state)
@@ -568,8 +639,8 @@ int main(void)
 {
 #define CASES(test) cmocka_unit_test_setup_teardown(test, none_wrong, count_wrong)
     const struct CMUnitTest tests[] = {
-        CASES(broken_checkpoints), CASES(broken_recipes), CASES(no_recipes),
-        CASES(broken_commands),    CASES(broken_records), CASES(nothing_is_written_over),
+        CASES(broken_checkpoints), CASES(broken_recipes),          CASES(no_recipes), CASES(broken_commands),
+        CASES(broken_records),     CASES(nothing_is_written_over), CASES(many_keys),  CASES(many_beginnings),
     };
     return cmocka_run_group_tests(tests, make_good, tear_down);
 }
