@@ -19,6 +19,8 @@ import math
 import os
 import sys
 
+# transformers imports a library of the name of tokenizers.py beside this file
+sys.path = [p for p in sys.path if os.path.abspath(p or '.') != os.path.dirname(os.path.abspath(__file__))]
 import numpy as np
 import torch
 import transformers
