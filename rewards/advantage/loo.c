@@ -66,9 +66,9 @@ const struct stage advantage_loo = {
     .name = "loo",
     .kind = STAGE_ADVANTAGE,
     .sentence = "The reward minus the mean reward of the other responses to the same prompt.",
-    .citation =
-        "Kool et al.: Buy 4 REINFORCE Samples, Get a Baseline for Free!, 2019; Back to Basics (RLOO), 2024, eq. "
-        "9",
+    .citation = "Kool et al.: Buy 4 REINFORCE Samples, Get a Baseline for Free!, 2019; Back to Basics: Revisiting "
+                "REINFORCE Style "
+                "Optimization (RLOO), 2024",
     .formula = "A_it = n / (n - 1) * (reward_i - mean_g(reward)) + (token_reward_it - reward_i); normalize: (A - mean) "
                "/ (std + eps) over the responses of the step",
     .params = params,

@@ -57,7 +57,8 @@ const struct stage advantage_whiten = {
     .name = "whiten",
     .kind = STAGE_ADVANTAGE,
     .sentence = "Returns whitened over all tokens of the step, whatever their prompt.",
-    .citation = "REINFORCE++, 2025, section 3.1 (centre: REINFORCE++-baseline, section 3.2)",
+    .citation = "REINFORCE++: Stabilizing Critic-Free Policy Optimization with Global Advantage Normalization, 2025; "
+                "centre: its variant with a baseline",
     .formula = "A_it = (G_it - mean(G)) / sqrt(var(G) + eps) over all tokens, G = token_reward, or reward_i - "
                "mean_g(reward) with centre",
     .params = params,

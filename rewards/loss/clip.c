@@ -92,7 +92,7 @@ const struct stage loss_clip = {
     .sentence = "Policy gradient through the ratio to the old policy, cut off where an update has gone far enough.",
     .citation = "Proximal Policy Optimization, 2017, eq. 7; separate bounds: DAPO, 2025, eq. 10; dual clip: Ye et al. "
                 "2020, eq. 5; mean_clip: Group Sequence Policy Optimization, 2025, eq. 5 and 7; reinforce: Back to "
-                "Basics (RLOO), 2024, section 3",
+                "Basics (RLOO), 2024",
     .formula = "L = agg( max(-A rho, -A clip(rho, 1 - eps_low, 1 + eps_high)) ), rho = exp(logp - logp_old); "
                "dual_clip c: at most -A c where A < 0; mean_clip, sequence_clip: rho = exp of the mean, the sum over "
                "the response, L averaged over responses; reinforce: L = mean over responses of -A sum(logp)",

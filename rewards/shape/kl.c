@@ -33,7 +33,7 @@ const struct stage shape_kl = {
     .kind = STAGE_SHAPE,
     .sentence = "The log-ratio of a response to the reference model, summed over its tokens, lowers its reward.",
     .citation = "Ziegler et al.: Fine-Tuning Language Models from Human Preferences, 2019, eq. 2; Back to Basics "
-                "(RLOO), 2024, eq. 3",
+                "(RLOO), 2024",
     .formula = "reward_i -= coef * sum_t (logp_old_it - ref.logp_it)",
     .params = params,
     .reads = FIELD_REWARD | FIELD_LOGP_OLD,

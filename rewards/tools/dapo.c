@@ -11,4 +11,6 @@ static int extra(struct method_call *c, struct error *e)
     return 0;
 }
 
-const struct method method_dapo = {.name = "dapo", .extra = extra};
+static const char *const alias[] = {"L_max", "l_max", "L_cache", "l_cache", NULL};
+
+const struct method method_dapo = {.name = "dapo", .alias = alias, .extra = extra};

@@ -23,4 +23,6 @@ static int extra(struct method_call *c, struct error *e)
     return 0;
 }
 
-const struct method method_reinforce_pp = {.name = "reinforce_pp", .extra = extra};
+static const char *const alias[] = {"kappa", "kl_coef", NULL};
+
+const struct method method_reinforce_pp = {.name = "reinforce_pp", .alias = alias, .extra = extra};
