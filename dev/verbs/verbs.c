@@ -42,6 +42,7 @@ static const struct verb row_rl = {
 const struct verb *const verbs[] = {&row_rl,
                                     &verb_row_eval,
                                     &verb_row_sample,
+                                    &verb_row_verify,
                                     &verb_row_tokenize,
                                     &verb_row_logprobs,
                                     &verb_row_objective,
