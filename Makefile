@@ -56,13 +56,15 @@ OPTIMISE_debug := -O0 -g
 OPTIMISE_fuzz := -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 OPTIMISE_coverage := -O0 -g -fsanitize=fuzzer-no-link -fprofile-instr-generate -fcoverage-mapping
 OPTIMISE_asan := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
-# The checks that sanitizers insert make gcc see flows that do not exist; the release build has these warnings.
+# The checks that sanitizers insert, and code that is not optimised, make gcc see flows that do not exist; the release
+# build has these warnings.
 QUIET_asan := -Wno-restrict -Wno-format-truncation -Wno-maybe-uninitialized -Wno-stringop-overflow -Wno-unknown-warning-option
+QUIET_debug := $(QUIET_asan)
 DEFINE_debug := -DREFERENCE_OPERATIONS
 OPENMP := $(if $(filter debug,$(VARIANT)),,$(OPENMP))
 MACHINE := $(if $(ARCH),-march=$(ARCH))
 CFLAGS := -std=c11 -D_GNU_SOURCE $(OPTIMISE_$(VARIANT)) $(DEFINE_$(VARIANT)) $(MACHINE) -ffp-contract=off $(OPENMP) -Wall -Wextra \
-	$(if $(OPENMP),,-Wno-unknown-pragmas) $(QUIET_$(VARIANT)) $(if $(WERROR),-Werror) $(DEPS_CFLAGS)
+	$(if $(OPENMP),,-Wno-unknown-pragmas -Wno-unused-variable -Wno-unused-parameter) $(QUIET_$(VARIANT)) $(if $(WERROR),-Werror) $(DEPS_CFLAGS)
 LDLIBS := $(DEPS_LIBS) -lm
 
 # Objects are rebuilt when the compiler, its flags or the libraries change.
