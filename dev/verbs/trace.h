@@ -63,6 +63,7 @@ double trace_at(const json_t *lists, size_t sample, size_t token); /* likewise, 
 const char *trace_string(const json_t *object, const char *key);   /* "": missing or no string */
 json_t *trace_sums(const json_t *lists);                           /* one sum a list; null where it has no number */
 json_t *trace_differences(const json_t *a, const json_t *b);
+json_t *trace_constants(const json_t *lists);          /* the one number of each list; NULL when some list has two */
 double trace_sum(const json_t *list);                  /* of its numbers */
 const char *trace_short(double x, char buf[32]);       /* whole numbers as such, others in few digits; "-": NAN */
 void trace_runs(const json_t *list, struct text *out); /* "0 x11, 1": numbers by runs of equal ones */

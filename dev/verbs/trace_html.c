@@ -38,7 +38,7 @@ static const char style[] =
     ".f{background:var(--card);border-left:3px solid var(--line);padding:.35rem .7rem;margin:.4rem 0;overflow-wrap:"
     "anywhere}\n"
     ".scroll{overflow-x:auto}table{border-collapse:collapse;margin:.5rem 0}td,th{padding:.15rem .6rem;text-align:right;"
-    "white-space:nowrap;border-bottom:1px solid var(--line)}th{font-weight:500;font-size:.84rem}"
+    "vertical-align:top;white-space:nowrap;border-bottom:1px solid var(--line)}th{font-weight:500;font-size:.84rem}"
     "td.l,th.l{text-align:left}td.w{white-space:normal;min-width:18rem}\n"
     ".right{color:var(--good)}.wrong,.unparsable{color:var(--bad)}.out{opacity:.45}\n"
     ".tok{line-height:2.1;overflow-wrap:anywhere}.t{position:relative;padding:.18rem .12rem;margin-right:1px;"
@@ -50,7 +50,7 @@ static const char style[] =
     "border:1px solid var(--line);border-radius:1rem;font-size:.85rem;cursor:pointer}"
     ".by:checked+label{background:var(--blue);border-color:var(--blue);color:var(--bg)}"
     ".by:focus-visible+label{outline:2px solid var(--orange)}.legend{display:none}\n"
-    ".bar{width:14rem;text-align:left}.bar i{display:block;height:5px;margin:2px 0;background:var(--dim);opacity:.5}"
+    ".drawn{border-bottom:2px solid var(--blue)}.bar{width:14rem;text-align:left}.bar i{display:block;height:5px;margin:2px 0;background:var(--dim);opacity:.5}"
     ".bar i.now{background:var(--blue);opacity:1}.up{color:var(--blue)}.down{color:var(--orange)}\n"
     ".keys{display:flex;flex-wrap:wrap;gap:.4rem 1.6rem;margin:.8rem 0 0}.keys div{line-height:1.25}"
     ".keys b{display:block;font-weight:600;font-family:ui-monospace,Menlo,Consolas,monospace}.keys "
@@ -186,17 +186,18 @@ static void close_table(const struct page *p)
     fputs("</table></div>\n", p->f);
 }
 
-static void sample_table(const struct page *p, const char *label, const json_t *list)
+/* A row of a table that its first row opens. */
+static void add_row(const struct page *p, int *open, const char *label, const json_t *list)
 {
-    open_table(p);
+    if (!(*open)++)
+        open_table(p);
     table_row(p, label, list);
-    close_table(p);
 }
 
 /* One line a sample: its numbers by runs of equal ones. */
 static void runs_table(const struct page *p, const char *label, const json_t *lists)
 {
-    fputs("<table><tr><th>sample</th><th class=\"l\">", p->f);
+    fputs("<div class=\"scroll\"><table><tr><th>sample</th><th class=\"l\">", p->f);
     escaped(p->f, label);
     fputs("</th></tr>\n", p->f);
     for (size_t i = 0; i < json_array_size(lists); i++) {
@@ -205,7 +206,29 @@ static void runs_table(const struct page *p, const char *label, const json_t *li
         fprintf(p->f, "<tr><td>%zu</td><td class=\"l w\">%s</td></tr>\n", i, line.s);
         text_free(&line);
     }
-    fputs("</table>\n", p->f);
+    close_table(p);
+}
+
+/* Numbers of tokens, or of steps: a row of the open table where those of every sample agree, else a table of their own.
+ */
+static void token_rows(const struct page *p, int *open, const char *label, const json_t *lists)
+{
+    json_t *constants = trace_constants(lists);
+    if (constants) {
+        add_row(p, open, label, constants);
+    } else {
+        if (*open)
+            close_table(p);
+        *open = 0;
+        runs_table(p, label, lists);
+    }
+    json_decref(constants);
+}
+
+static void end_rows(const struct page *p, int open)
+{
+    if (open)
+        close_table(p);
 }
 
 /* ---- tokens ---- */
@@ -351,21 +374,27 @@ static void show_stage(struct page *p, const json_t *stage)
     static const char *const a_token[] = {"token_reward", "returns", "advantage"};
     const json_t *c;
     size_t i;
+    int open = 0;
     stage_section(p, stage);
     json_array_foreach(json_object_get(stage, "components"), i, c)
     {
         const json_t *values = json_object_get(c, "values");
         if (json_is_array(json_array_get(values, 0)))
-            runs_table(p, trace_string(c, "name"), values);
+            token_rows(p, &open, trace_string(c, "name"), values);
         else
-            sample_table(p, trace_string(c, "name"), values);
+            add_row(p, &open, trace_string(c, "name"), values);
     }
-    for (int k = 0; k < 3; k++)
-        if (json_object_get(stage, a_sample[k]))
-            sample_table(p, a_sample[k], json_object_get(stage, a_sample[k]));
-    for (int k = 0; k < 3; k++)
-        if (json_object_get(stage, a_token[k]))
-            runs_table(p, a_token[k], json_object_get(stage, a_token[k]));
+    for (int k = 0; k < 3; k++) {
+        const json_t *list = json_object_get(stage, a_sample[k]);
+        if (list)
+            add_row(p, &open, a_sample[k], list);
+    }
+    for (int k = 0; k < 3; k++) {
+        const json_t *lists = json_object_get(stage, a_token[k]);
+        if (lists)
+            token_rows(p, &open, a_token[k], lists);
+    }
+    end_rows(p, open);
     close_section(p);
 }
 
@@ -373,20 +402,20 @@ static void show_forward(struct page *p, const json_t *update)
 {
     const json_t *channels = json_object_get(update, "channels"), *lists;
     const char *name;
+    int open = 0;
     fixed_section(p, "forward");
-    open_table(p);
     json_object_foreach((json_t *)(uintptr_t)channels, name, lists)
     {
         json_t *sums = trace_sums(lists);
         struct text label = {0};
         text_addf(&label, "sum of %s", name);
-        table_row(p, label.s, sums);
+        add_row(p, &open, label.s, sums);
         text_free(&label);
         json_decref(sums);
     }
-    close_table(p);
     if (json_object_get(update, "ratio"))
-        runs_table(p, "ratio of each token, exp(logp - logp_old)", json_object_get(update, "ratio"));
+        token_rows(p, &open, "ratio of each token", json_object_get(update, "ratio"));
+    end_rows(p, open);
     close_section(p);
 }
 
@@ -394,6 +423,7 @@ static void show_loss_stage(struct page *p, const json_t *stage)
 {
     const json_t *lists;
     const char *name;
+    int open = 0;
     stage_section(p, stage);
     fputs("<div class=\"keys\">", p->f);
     key_number(p, "added to the loss of the optimiser step", trace_member(stage, "part"), "%.6g");
@@ -402,10 +432,11 @@ static void show_loss_stage(struct page *p, const json_t *stage)
     json_object_foreach(json_object_get(stage, "gradients"), name, lists)
     {
         struct text label = {0};
-        text_addf(&label, "d loss / d %s of each token, after this stage", name);
-        runs_table(p, label.s, lists);
+        text_addf(&label, "d loss / d %s", name);
+        token_rows(p, &open, label.s, lists);
         text_free(&label);
     }
+    end_rows(p, open);
     close_section(p);
 }
 
@@ -501,7 +532,7 @@ static void show_moves(struct page *p, const json_t *update)
         fprintf(p->f, "<h3>sample %.0f, token %.0f</h3><p><code class=\"dim\">", trace_member(m, "sample"),
                 trace_member(m, "token"));
         escaped(p->f, context.s);
-        fputs("</code><code>", p->f);
+        fputs("</code><code class=\"drawn\">", p->f);
         escaped_member(p, m, "piece");
         fprintf(p->f, "</code> <span class=\"dim\">was drawn; d loss / d logp %s</span></p>\n",
                 trace_short(trace_member(m, "gradient"), buf));

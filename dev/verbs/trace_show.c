@@ -148,6 +148,25 @@ double trace_at(const json_t *lists, size_t sample, size_t token)
     return trace_number(json_array_get(lists, sample), token);
 }
 
+json_t *trace_constants(const json_t *lists)
+{
+    json_t *values = json_array();
+    for (size_t i = 0; i < json_array_size(lists); i++) {
+        const json_t *list = json_array_get(lists, i);
+        double value = NAN;
+        for (size_t k = 0; k < json_array_size(list); k++) {
+            double x = trace_number(list, k);
+            if (!isnan(x) && !isnan(value) && x != value) {
+                json_decref(values);
+                return NULL;
+            }
+            value = isnan(x) ? value : x;
+        }
+        json_array_append_new(values, trace_real(value));
+    }
+    return values;
+}
+
 const char *trace_string(const json_t *object, const char *key)
 {
     return json_get_string(object, key, "");

@@ -101,10 +101,16 @@ static void sample_cells(const struct view *v, const char *label, const json_t *
     }
 }
 
-/* One list a sample, as runs of equal numbers. */
+/* One list a sample: one number where its tokens agree in every sample, else runs of equal numbers. */
 static void sample_runs(const struct view *v, const char *label, const json_t *lists)
 {
     struct text line = {0};
+    json_t *constants = trace_constants(lists);
+    if (constants) {
+        sample_cells(v, label, constants);
+        json_decref(constants);
+        return;
+    }
     for (size_t i = 0; i < json_array_size(lists); i++) {
         text_clear(&line);
         text_addf(&line, "%2zu: ", i);
@@ -261,7 +267,7 @@ static void show_stage(struct view *v, const json_t *stage)
     }
     for (int k = 0; k < 3; k++) {
         const json_t *list = json_object_get(stage, a_sample[k]);
-        if (list && (k == 0 || trace_sum(list) != (double)json_array_size(list))) /* all kept, weight 1: no news */
+        if (list)
             sample_cells(v, a_sample[k], list);
     }
     for (int k = 0; k < 3; k++)
@@ -303,8 +309,8 @@ static void show_loss_stage(struct view *v, const json_t *stage)
             trace_short(trace_member(stage, "part"), part), trace_short(trace_member(stage, "group_part"), own));
     json_object_foreach(json_object_get(stage, "gradients"), name, lists)
     {
-        fprintf(v->f, "    d loss / d %s of each token, after this stage:\n", name);
-        sample_runs(v, "", lists);
+        fprintf(v->f, "    d loss / d %s, after this stage:\n", name);
+        sample_runs(v, "each token", lists);
     }
 }
 
