@@ -44,6 +44,26 @@ static void examples_of_methods(void **state)
     }
 }
 
+/* Dr. GRPO has a KL term of weight 0, which reads nothing. Advantages are 1/2 and -1/2, the weight 1 / (2 * 8). */
+static void a_term_of_weight_0_needs_no_reference(void **state)
+{
+    (void)state;
+    json_error_t why;
+    char text[300];
+    json_t *line = json_loads("{\"recipe\":\"dr_grpo\",\"params\":{\"L_max\":8},\"groups\":[{\"samples\":["
+                              "{\"logp\":[-1],\"correct\":true},{\"logp\":[-2],\"correct\":false}]}]}",
+                              0, &why);
+    json_t *want = json_loads("{\"loss\":0,\"dlogp\":[[[-0.03125],[0.03125]]]}", 0, &why), *out = NULL;
+    assert_true(line && want);
+    assert_int_equal(answers(&line, 1, &out), 1);
+    difference(out, want, "answer", bound, 0, text);
+    if (text[0])
+        fail_msg("%s", text);
+    json_decref(line);
+    json_decref(want);
+    json_decref(out);
+}
+
 static void bad_lines(void **state)
 {
     (void)state;
@@ -67,6 +87,13 @@ static void bad_lines(void **state)
          "on every sample or on none"},
         {"{\"recipe\":\"grpo\",\"groups\":[{\"samples\":[{\"logp\":[-1],\"steps\":[[0,2]]}]}]}", "steps[0]"},
         {"{\"recipe\":\"grpo\",\"groups\":[{\"samples\":[{\"length\":-1}]}]}", "length"},
+        {"{\"recipe\":\"kl_estimators\",\"params\":{\"beta\":0},\"groups\":[{\"samples\":[{\"logp\":[-1]}]}]}",
+         "logp_ref"},
+        {"{\"recipe\":\"kl_estimators\",\"groups\":[],\"dists\":3}", "\"dists\" is no array"},
+        {"{\"recipe\":\"kl_estimators\",\"groups\":[],\"dists\":[{\"p_logits\":[0,1],\"q_logits\":[0]}]}",
+         "dists[0]: \"q_logits\" must be"},
+        {"{\"recipe\":\"kl_estimators\",\"groups\":[],\"dists\":[{\"p_logits\":[0,null],\"q_logits\":[0,1]}]}",
+         "p_logits[1] is no number"},
     };
     enum { BAD = sizeof bad / sizeof *bad };
     json_t *example[BAD], *out[BAD];
@@ -89,6 +116,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(examples_of_methods),
+        cmocka_unit_test(a_term_of_weight_0_needs_no_reference),
         cmocka_unit_test(bad_lines),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
