@@ -357,6 +357,8 @@ static void test_training(void **state)
     assert_true(size > 0);
     call(TEXTS("chain", "seeds=2,3", SHORT), 1, "warmup.steps = 2 instead of 2000");
     assert_int_equal(file_size(path), size);
+    call(TEXTS("chain", "seeds=2", SHORT, "rl.lr=1e-3"), 1, "holds a run with rl.lr = 0.0003, not 0.001");
+    call(TEXTS("chain", "seeds=2", "rl.lrr=1"), 1, "did you mean 'lr'?");
     call(TEXTS("out/check-chain", "expect=short.json"), 0, "every number is the same as then");
     if (chdir(here))
         fail_msg("no way back");

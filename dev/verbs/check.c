@@ -203,42 +203,56 @@ static int read_seeds(const char *text, long *seed, struct error *e)
     }
 }
 
-/* Train one seed in its directory, go on with it, or take it as it is. */
-static int train(const char *recipe, const char *dir, long seed, int words, const char *const *word, struct error *e)
+/* 0: nothing is in the directory yet; 1: a run that goes on; 2: one that is finished. -1: one of other settings than
+ * are asked for. */
+static int state_of(const char *dir, const struct recipe *wanted, struct error *e)
+{
+    char log[700];
+    struct run_files r;
+    struct settings s;
+    struct difference d;
+    snprintf(log, sizeof log, "%s/log.jsonl", dir);
+    if (file_size(log) < 0)
+        return 0;
+    if (run_read(&r, dir, e))
+        return -1;
+    settings_read(&s, wanted->text);
+    int state = run_is_finished(&r, NULL) ? 1 : 2;
+    if (settings_compare(&r.settings, &s, &d, 1))
+        state = fail(e, "%s holds a run with %s = %s, not %s; remove it, or check the directory itself", dir, d.name,
+                     d.a ? d.a : "nothing", d.b ? d.b : "nothing");
+    settings_free(&s);
+    run_close(&r);
+    return state;
+}
+
+/* Train one seed in its directory, go on with it, or take it as it is. word[0] is the recipe. */
+static int train(const char *dir, long seed, int words, const char *const *word, struct error *e)
 {
     const char *argv[MAX_WORDS + 3];
-    char given[3][700], log[700];
-    struct run_files r;
-    int n = 0, again = 0;
-    snprintf(log, sizeof log, "%s/log.jsonl", dir);
+    char given[3][700];
+    struct recipe *r = mem_alloc(1, sizeof *r);
+    int n = words;
     snprintf(given[0], sizeof given[0], "run.seed=%ld", seed);
     snprintf(given[1], sizeof given[1], "run.out=%s", dir);
     snprintf(given[2], sizeof given[2], "run.resume=%s", dir);
-    if (file_size(log) >= 0) {
-        if (run_read(&r, dir, e))
-            return -1;
-        again = run_is_finished(&r, NULL) != 0;
-        run_close(&r);
-        if (!again)
-            return 0;
-    }
-    if (again) {
-        argv[n++] = given[2];
-    } else {
-        argv[n++] = recipe;
-        argv[n++] = given[0];
-        argv[n++] = given[1];
-        for (int i = 0; i < words; i++)
-            argv[n++] = word[i];
-    }
-    if (verb_rl(n, argv))
+    memcpy(argv, word, (size_t)words * sizeof *argv);
+    argv[n++] = given[0];
+    argv[n++] = given[1];
+    int state = recipe_load(r, argv[0], argv + 1, n - 1, e) ? -1 : state_of(dir, r, e);
+    recipe_free(r);
+    mem_free(r);
+    if (state < 0 || state == 2)
+        return state < 0 ? -1 : 0;
+    if (state == 1 ? verb_rl(1, (const char *const[]){given[2]}) : verb_rl(n, argv))
         return fail(e, "seed %ld was not trained", seed);
     return 0;
 }
 
-static int train_all(const char *recipe, const char *seeds, int words, const char *const *word, struct run_files *run,
-                     struct error *e)
+/* word[0] is the recipe. */
+static int train_all(const char *seeds, int words, const char *const *word, struct run_files *run, struct error *e)
 {
+    const char *recipe = word[0];
     long seed[MAX_SEEDS];
     const char *base = strrchr(recipe, '/') ? strrchr(recipe, '/') + 1 : recipe;
     size_t len = strlen(base);
@@ -247,7 +261,7 @@ static int train_all(const char *recipe, const char *seeds, int words, const cha
     for (int i = 0; i < n; i++) {
         char dir[300];
         snprintf(dir, sizeof dir, "out/check-%.*s/seed-%ld", (int)(len < 100 ? len : 100), base, seed[i]);
-        if (train(recipe, dir, seed[i], words, word, e) || run_read(&run[i], dir, e)) {
+        if (train(dir, seed[i], words, word, e) || run_read(&run[i], dir, e)) {
             while (i > 0)
                 run_close(&run[--i]);
             return -1;
@@ -285,14 +299,14 @@ static int is_recipe(const char *word)
 }
 
 struct job {
-    const char *place[MAX_RUNS], *option[OPTIONS], *other[MAX_WORDS];
+    const char *place[MAX_RUNS], *option[OPTIONS], *other[MAX_WORDS]; /* other[0] is kept free for the recipe */
     int places, options, others;
 };
 
 static int sort_words(struct job *j, int argc, const char *const *argv, struct error *e)
 {
     for (int i = 0; i < argc; i++) {
-        int is_place = !strchr(argv[i], '='), full = is_place ? j->places == MAX_RUNS : j->others == MAX_WORDS;
+        int is_place = !strchr(argv[i], '='), full = is_place ? j->places == MAX_RUNS : j->others == MAX_WORDS - 1;
         if (!is_place && is_option(argv[i]) && j->options < OPTIONS)
             j->option[j->options++] = argv[i];
         else if (full)
@@ -300,8 +314,9 @@ static int sort_words(struct job *j, int argc, const char *const *argv, struct e
         else if (is_place)
             j->place[j->places++] = argv[i];
         else
-            j->other[j->others++] = argv[i];
+            j->other[++j->others] = argv[i];
     }
+    j->other[0] = j->place[0];
     if (j->places == 0)
         return fail(e, "a run directory or a recipe is missing");
     if (is_recipe(j->place[0]) && j->places > 1)
@@ -317,10 +332,10 @@ static int run(int argc, const char *const *argv)
     if (sort_words(&j, argc, argv, &e) || verb_options(&verb_row_check, j.options, j.option, option, &e))
         return verb_usage(&verb_row_check, &e);
     int recipe = is_recipe(j.place[0]);
-    if (!recipe && j.others && verb_options(&verb_row_check, j.others, j.other, option, &e))
+    if (!recipe && j.others && verb_options(&verb_row_check, j.others, j.other + 1, option, &e))
         return verb_usage(&verb_row_check, &e); /* keys of a recipe go with a recipe only */
     struct run_files *files = mem_alloc(MAX_RUNS, sizeof *files);
-    int n = recipe ? train_all(j.place[0], option[SEEDS].text, j.others, j.other, files, &e)
+    int n = recipe ? train_all(option[SEEDS].text, j.others + 1, j.other, files, &e)
                    : run_read_all(files, j.places, j.place, &e);
     int good = n < 0                   ? -1
                : option[WRITE].text[0] ? write_expectation(files, n, option, &e) ? -1 : 1
