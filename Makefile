@@ -152,4 +152,4 @@ format:
 clean:
 	rm -rf .build train_rl
 
--include $(wildcard $(OBJECTS:.o=.d) $(B)/train_rl_main.d $(TESTS:%=$(B)/test/%.d))
+-include $(wildcard $(OBJECTS:.o=.d) $(B)/train_rl_main.d $(TESTS:%=$(B)/test/%.d) $(B)/dev/fuzz/*.d)
