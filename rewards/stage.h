@@ -107,12 +107,14 @@ double component_weight(const char *weights, const char *name);
 extern const char aggregation_choices[]; /* "token_mean|seq_mean_token_mean|seq_mean_token_sum|seq_sum_const" */
 double aggregation_weight(int agg, int n, const struct denominators *d);
 /* The rows of a stage that lets its recipe choose: agg, l_max, per_sequence, in this order. when: only_if of agg. */
+/* clang-format off */
 #define AGGREGATION_ROWS(when)                                                                                         \
     {"agg", PARAM_CHOICE, "token_mean", 0, 0, aggregation_choices, "How tokens are averaged.", when},                  \
-        {"l_max", PARAM_INT, "off", 1, 1e9, NULL, "seq_sum_const divides by it; off: budget.", "agg=seq_sum_const"},   \
-    {                                                                                                                  \
-        "per_sequence", PARAM_BOOL, "true", 0, 0, NULL, "seq_sum_const divides by N too.", "agg=seq_sum_const"         \
-    }
+    {"l_max", PARAM_INT, "off", 1, 1e9, NULL,                                                                          \
+     "The constant that seq_sum_const divides by; off: the generation budget.", "agg=seq_sum_const"},                  \
+    {"per_sequence", PARAM_BOOL, "true", 0, 0, NULL,                                                                   \
+     "seq_sum_const divides by the number of sequences too.", "agg=seq_sum_const"}
+/* clang-format on */
 /* aggregation_weight by the values of these rows, of which rows[0] is agg. */
 double aggregation_by(const struct value *rows, int n, const struct denominators *d);
 
