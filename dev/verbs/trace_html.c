@@ -50,7 +50,8 @@ static const char style[] =
     "border:1px solid var(--line);border-radius:1rem;font-size:.85rem;cursor:pointer}"
     ".by:checked+label{background:var(--blue);border-color:var(--blue);color:var(--bg)}"
     ".by:focus-visible+label{outline:2px solid var(--orange)}.legend{display:none}\n"
-    ".drawn{border-bottom:2px solid var(--blue)}.bar{width:14rem;text-align:left}.bar i{display:block;height:5px;margin:2px 0;background:var(--dim);opacity:.5}"
+    ".drawn{border-bottom:2px solid var(--blue)}.bar{width:14rem;text-align:left}.bar "
+    "i{display:block;height:5px;margin:2px 0;background:var(--dim);opacity:.5}"
     ".bar i.now{background:var(--blue);opacity:1}.up{color:var(--blue)}.down{color:var(--orange)}\n"
     ".keys{display:flex;flex-wrap:wrap;gap:.4rem 1.6rem;margin:.8rem 0 0}.keys div{line-height:1.25}"
     ".keys b{display:block;font-weight:600;font-family:ui-monospace,Menlo,Consolas,monospace}.keys "
@@ -59,7 +60,7 @@ static const char style[] =
 
 /* ---- text ---- */
 
-static void escaped(FILE *f, const char *s)
+static void entities(FILE *f, const char *s)
 {
     for (; *s; s++)
         switch (*s) {
@@ -78,19 +79,25 @@ static void escaped(FILE *f, const char *s)
         case '\'':
             fputs("&#39;", f);
             break;
-        case '\n':
-            fputs("&#10;", f);
-            break;
         default:
             fputc(*s, f);
         }
+}
+
+static void escaped(FILE *f, const char *s)
+{
+    struct text t = {0};
+    text_add(&t, "", 0);
+    trace_visible(s, (int)strlen(s), &t);
+    entities(f, t.s);
+    text_free(&t);
 }
 
 static void escaped_json(FILE *f, const json_t *string)
 {
     struct text t = {0};
     trace_visible_json(string, &t);
-    escaped(f, t.s);
+    entities(f, t.s);
     text_free(&t);
 }
 

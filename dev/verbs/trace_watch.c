@@ -29,6 +29,11 @@ static json_t *visible_string(const char *s, int len)
     return v;
 }
 
+static json_t *visible_word(const char *s)
+{
+    return visible_string(s, (int)strlen(s));
+}
+
 /* The text itself where it is UTF-8 without zeros, else what can be shown of it. */
 static json_t *any_string(const char *s, int len)
 {
@@ -115,7 +120,7 @@ static json_t *stage_object(const struct stage_use *u)
     json_object_set_new(o, "sentence", json_string(s->sentence));
     json_object_set_new(o, "formula", json_string(s->formula));
     json_object_set_new(o, "citation", json_string(s->citation));
-    json_object_set_new(o, "params", any_string(params.s, params.len));
+    json_object_set_new(o, "params", visible_string(params.s, params.len));
     text_free(&params);
     return o;
 }
@@ -491,13 +496,13 @@ static void after_step(struct trace *x, struct trainer *t, const struct sight *s
         choose_group(x, t, s);
     if (x->trouble.text[0])
         return;
-    json_t *o = json_object(), *samples = json_array(), *title = json_string(r->title ? r->title : "");
-    json_object_set_new(o, "recipe", json_string(r->name));
-    json_object_set_new(o, "title", title ? title : json_string(""));
+    json_t *o = json_object(), *samples = json_array();
+    json_object_set_new(o, "recipe", visible_word(r->name));
+    json_object_set_new(o, "title", visible_word(r->title ? r->title : ""));
     json_object_set_new(o, "task", json_string(t->s.task.row->name));
     json_object_set_new(o, "operations", json_string(t->s.device.ops->name));
     json_object_set_new(o, "seed", json_integer((json_int_t)r->run.seed));
-    json_object_set_new(o, "phase", json_string(s->phase->name));
+    json_object_set_new(o, "phase", visible_word(s->phase->name));
     json_object_set_new(o, "source", json_string(s->phase->source == SOURCE_GOLD ? "gold" : "rollout"));
     json_object_set_new(o, "step", json_integer(t->step));
     json_object_set_new(o, "phase_step", json_integer(t->phase_step));
