@@ -253,10 +253,12 @@ int tokenizer_encode(const struct tokenizer *t, const char *text, int len, int s
         text = repaired.s;
         len = repaired.len;
     }
-    if (special && t->bos >= 0)
-        add_id(&out, t->bos);
+    for (int i = 0; special && i < t->fronts; i++)
+        add_id(&out, t->front[i]);
     out.text = text;
     int status = added_cut(t, &t->raw, &out.work, text, len, encode_raw, &out, e);
+    for (int i = 0; special > 1 && status == 0 && i < t->behinds; i++)
+        add_id(&out, t->behind[i]);
     text_free(&repaired);
     text_free(&out.normal);
     mem_free(out.work.link);

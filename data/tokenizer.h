@@ -22,14 +22,15 @@ int tokenizer_save(const struct tokenizer *t, const char *dir, struct error *e);
 void tokenizer_free(struct tokenizer *t);
 
 int tokenizer_vocab(const struct tokenizer *t);
-int tokenizer_bos(const struct tokenizer *t);          /* -1: none; what the file's post-processor puts in front */
+int tokenizer_bos(const struct tokenizer *t);          /* -1: none; what the file's post-processor puts first */
 int tokenizer_eos(const struct tokenizer *t);          /* -1: none known */
 const char *tokenizer_kind(const struct tokenizer *t); /* "characters", "byte-fallback BPE", "byte-level BPE" */
 
-/* Ids of the text (special 1: with what the post-processor adds). *ids is grown with mem_grow; returns the number, or
- * -1: a character has no token (the message shows it and where). Only a tokenizer of characters does that; of the
- * others, bytes that are not UTF-8 count as U+FFFD, and a byte-level vocabulary without a token for a byte leaves it
- * out, as the reference does. Time grows with the text (times its logarithm), whatever stands in it. */
+/* Ids of the text (special 1: with what the post-processor puts in front, as a prompt has it; 2: and behind, as a whole
+ * text has it). *ids is grown with mem_grow; returns the number, or -1: a character has no token (the message shows it
+ * and where). Only a tokenizer of characters does that; of the others, bytes that are not UTF-8 count as U+FFFD, and a
+ * byte-level vocabulary without a token for a byte leaves it out, as the reference does. Time grows with the text
+ * (times its logarithm), whatever stands in it. */
 int tokenizer_encode(const struct tokenizer *t, const char *text, int len, int special, int32_t **ids, int *cap,
                      struct error *e);
 /* Text of ids, appended to out; special tokens give nothing; first 1: ids begin the text (a leading space that encoding

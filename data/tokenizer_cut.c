@@ -13,11 +13,20 @@ static int too_long(int len, const char *what, struct error *e)
     return fail(e, "the %s makes a text of %d bytes longer than %d bytes", what, len, MAX_TOKENIZER_TEXT);
 }
 
+/* Where the literal stands first in s, NULL: nowhere. Time grows with what was passed over, not with what is left. */
+static const char *find(const struct literal *what, const char *s, int len)
+{
+    for (const char *end = s + len; (s = memchr(s, what->s[0], (size_t)(end - s))); s++)
+        if (end - s >= what->len && !memcmp(s, what->s, (size_t)what->len))
+            return s;
+    return NULL;
+}
+
 /* s with every `from` replaced, appended. */
 static void replace(const struct literal *from, const struct literal *to, const char *s, int len, struct text *out)
 {
     int done = 0;
-    for (const char *at; (at = memmem(s + done, (size_t)(len - done), from->s, (size_t)from->len));) {
+    for (const char *at; (at = find(from, s + done, len - done));) {
         text_add(out, s + done, (int)(at - s) - done);
         text_add(out, to->s, to->len);
         done = (int)(at - s) + from->len;
@@ -82,7 +91,7 @@ static int next_match(struct cutting *c, const struct cut *cut, const char *s, i
             c->w->matcher = matcher_open();
         return pattern_find(cut->pattern, c->w->matcher, s, len, from, begin, end, c->e);
     }
-    const char *at = memmem(s + from, (size_t)(len - from), cut->literal.s, (size_t)cut->literal.len);
+    const char *at = find(&cut->literal, s + from, len - from);
     if (!at)
         return 0;
     *begin = (int)(at - s);

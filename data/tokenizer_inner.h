@@ -87,6 +87,8 @@ struct tokenizer {
     size_t json_len;
     int zeros; /* the file has \\u0000 in it */
     int vocab, bos, eos;
+    int32_t front[MAX_PARTS], behind[MAX_PARTS]; /* what the post-processor puts around a text */
+    int fronts, behinds;
     int characters;            /* no merges and no fallback: a character without a token is an error */
     int byte_level;            /* ids begin as one a byte; else as one a character */
     int fallback;              /* a character without a token becomes its bytes */

@@ -391,7 +391,9 @@ static int read_unknown(struct tokenizer *t, const json_t *model, struct error *
 static int read_model(struct tokenizer *t, json_t *model, const json_t *added, struct error *e)
 {
     double dropout;
-    if (json_is_object(model) && strcmp(type_of(model), "BPE"))
+    /* The oldest files do not say the type; of the four that there are, only BPE has merges. */
+    int untold = !json_object_get(model, "type") && json_object_get(model, "merges");
+    if (json_is_object(model) && !untold && strcmp(type_of(model), "BPE"))
         return fail(e, "a model of type %.60s is not supported, only BPE", type_of(model));
     if (only_members(model,
                      "type|dropout|unk_token|continuing_subword_prefix|end_of_word_suffix|fuse_unk|byte_fallback|"

@@ -353,29 +353,44 @@ int read_decoder(struct tokenizer *t, const json_t *o, struct error *e)
 
 /* ---- post_processor ---- */
 
-/* TemplateProcessing: nothing, or one token in front of the text. The form for pairs of texts is never used here. */
-static int post_template(struct tokenizer *t, const json_t *o, struct error *e)
+/* {"SpecialToken":{"id":"<s>"}}, whose id the member special_tokens has. */
+static int template_token(struct tokenizer *t, const json_t *o, const json_t *part, int behind, struct error *e)
 {
-    const json_t *single = json_object_get(o, "single");
-    size_t n = json_array_size(single);
-    if (n < 1 || n > 2 || !json_object_get(json_array_get(single, n - 1), "Sequence"))
-        return fail(e,
-                    "\"single\" of the post_processor is not supported: only a text, with one token in front or none");
-    if (n == 1)
-        return 0;
-    const char *name = json_get_string(json_object_get(json_array_get(single, 0), "SpecialToken"), "id", NULL);
-    if (!name)
-        return fail(e, "\"single\" of the post_processor does not begin with a SpecialToken");
-    if (t->bos >= 0)
-        return fail(e, "two tokens in front of the text are not supported");
-    const json_t *ids = json_object_get(json_object_get(json_object_get(o, "special_tokens"), name), "ids");
+    const char *name = json_get_string(json_object_get(part, "SpecialToken"), "id", NULL);
+    const json_t *ids =
+        name ? json_object_get(json_object_get(json_object_get(o, "special_tokens"), name), "ids") : NULL;
     const json_t *id = json_array_get(ids, 0);
+    int *n = behind ? &t->behinds : &t->fronts;
+    if (!name)
+        return fail(e, "\"single\" of the post_processor holds something that is neither text nor SpecialToken");
     if (json_array_size(ids) != 1 || !json_is_integer(id))
         return fail(e, "the post_processor's token \"%.60s\" has no single id", name);
     if (json_integer_value(id) < 0 || json_integer_value(id) >= t->vocab || t->piece[json_integer_value(id)].start < 0)
         return fail(e, "the post_processor's token \"%.60s\" has id %lld, which is not in the vocabulary", name,
                     (long long)json_integer_value(id));
-    t->bos = (int)json_integer_value(id);
+    if (*n == MAX_PARTS)
+        return fail(e, "more than %d tokens around the text are not supported", MAX_PARTS);
+    (behind ? t->behind : t->front)[(*n)++] = (int32_t)json_integer_value(id);
+    return 0;
+}
+
+/* TemplateProcessing: tokens in front of the text and behind it. The form for pairs of texts is never used here. */
+static int post_template(struct tokenizer *t, const json_t *o, struct error *e)
+{
+    const json_t *single = json_object_get(o, "single");
+    int texts = 0;
+    if (t->fronts || t->behinds)
+        return fail(e, "two templates of the post_processor are not supported");
+    for (size_t i = 0; i < json_array_size(single); i++) {
+        const json_t *part = json_array_get(single, i);
+        if (json_object_get(part, "Sequence"))
+            texts++;
+        else if (template_token(t, o, part, texts, e))
+            return -1;
+    }
+    if (texts != 1)
+        return fail(e, "\"single\" of the post_processor holds the text %d times", texts);
+    t->bos = t->fronts ? t->front[0] : -1;
     return 0;
 }
 

@@ -421,7 +421,8 @@ static void test_refusals(void **state)
         {.model = BPE ",\"surprise\":1", .message = "\"surprise\""},
         {.model = BPE ",\"ignore_merges\":\"yes\"", .message = "ignore_merges"},
         {.model = "\"type\":\"Unigram\"", .message = "Unigram"},
-        {.model = "\"unk_token\":null", .message = "type"},
+        {.model = "\"unk_token\":null", .message = NULL}, /* old files do not say the type */
+        {.model = "\"type\":7", .message = "type"},
         {.root = FUSE ",\"pre_tokenizer\":{\"type\":\"ByteLevel\"}", .message = "the decoder Fuse with"},
         {.root = "\"decoder\":{\"type\":\"ByteLevel\"}", .message = "the decoder ByteLevel without"},
         {.root = FUSE ",\"pre_tokenizer\":{\"type\":\"Punctuation\"}", .message = "Punctuation"},

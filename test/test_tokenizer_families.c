@@ -110,7 +110,7 @@ static void expect_line(const struct tokenizer *t, const struct bytes *b, const 
     int cap = 0;
     struct error e = {""};
     const json_t *list = json_object_get(want, "ids");
-    int n = tokenizer_encode(t, b->s, b->len, 1, &ids, &cap, &e);
+    int n = tokenizer_encode(t, b->s, b->len, 2, &ids, &cap, &e);
     if (n < 0)
         fail_msg("%s, text %d: %s", name, line, e.text);
     if (n != (int)json_array_size(list))
@@ -215,6 +215,17 @@ static void test_facts(void **state)
     empty_folder();
     t = need(REF "llama3");
     assert_int_equal(tokenizer_bos(t), 0);
+    tokenizer_free(t);
+    /* A prompt has what stands in front of a text, not what stands behind it. */
+    int32_t *ids = NULL;
+    int cap = 0;
+    t = need(REF "prefixed");
+    assert_int_equal(tokenizer_encode(t, "", 0, 1, &ids, &cap, &e), 2);
+    assert_true(ids[0] == 0 && ids[1] == 2);
+    assert_int_equal(tokenizer_encode(t, "", 0, 2, &ids, &cap, &e), 3);
+    assert_int_equal(ids[2], 1);
+    assert_int_equal(tokenizer_encode(t, "", 0, 0, &ids, &cap, &e), 0);
+    mem_free(ids);
     tokenizer_free(t);
 }
 

@@ -194,7 +194,10 @@ def smollm2():
 
 
 def prefixed():
-    return bytes_trained(pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=False), byte_level(True)]), 500)
+    t = bytes_trained(pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=False), byte_level(True)]), 500)
+    t.post_processor = processors.TemplateProcessing(single="<|begin_of_text|> <|eot_id|> $A <|end_of_text|>", special_tokens=[
+        ("<|begin_of_text|>", 0), ("<|end_of_text|>", 1), ("<|eot_id|>", 2)])
+    return t
 
 
 def splits():

@@ -8,7 +8,7 @@ enum { OPTION_PATH, OPTION_DECODE, OPTION_SPECIAL, OPTIONS };
 static const struct param options[] = {
     {"model.path", PARAM_TEXT, "", 0, 0, NULL, "Directory of a tokenizer, or its file.", NULL},
     {"decode", PARAM_BOOL, "false", 0, 0, NULL, "From ids to text.", NULL},
-    {"special", PARAM_BOOL, "false", 0, 0, NULL, "Begin with the token that the tokenizer puts in front.",
+    {"special", PARAM_BOOL, "false", 0, 0, NULL, "With the tokens that the tokenizer puts around a text.",
      "decode=false"},
     {0}};
 
@@ -130,7 +130,7 @@ static int run(int argc, const char *const *argv)
         fail(&e, "model.path=DIR is missing");
         return verb_usage(&verb_row_tokenize, &e);
     }
-    j.special = value[OPTION_SPECIAL].num != 0;
+    j.special = value[OPTION_SPECIAL].num != 0 ? 2 : 0;
     j.tokenizer = tokenizer_open(value[OPTION_PATH].text, &e);
     if (!j.tokenizer)
         return verb_failed(&verb_row_tokenize, &e);
