@@ -37,9 +37,11 @@ struct method_call {
 struct method {
     const char *name;                /* of the recipe, or of the tool */
     const char *sentence, *citation; /* tools; a recipe has its own */
-    const char *const *alias; /* pairs "spelling", "the recipe's spelling" of parameters; NULL-terminated; or NULL */
+    const char *const *alias; /* pairs "spelling", "the recipe's spelling" of parameters; NULL-terminated; or NULL.
+                                 "" for one that the recipe has in one setting only */
     const struct datum *data; /* ends with a row without key; or NULL */
-    int (*extra)(struct method_call *c, struct error *e); /* NULL: nothing more to say */
+    int (*before)(struct method_call *c, struct error *e); /* the batch is read, no stage ran: state; or NULL */
+    int (*extra)(struct method_call *c, struct error *e);  /* NULL: nothing more to say */
 };
 extern const struct method *const methods[];        /* NULL-terminated, from methods.def */
 const struct method *method_find(const char *name); /* NULL: none; '-' equals '_' */

@@ -15,7 +15,7 @@
 #include "../rewards/stage.h"
 #include <cmocka.h> /*/* after ours: it has a macro fail */
 
-enum { LOGP, ENTROPY, REF, GROUPS = 4, SAMPLES = 10, TOKENS = 160, STEPS = 64 };
+enum { LOGP, ENTROPY, REF, OLD, NOPROMPT, GROUPS = 4, SAMPLES = 10, TOKENS = 160, STEPS = 64 };
 
 static const int group_first[GROUPS + 1] = {0, 3, 7, 8, 10};
 static const struct {
@@ -79,6 +79,7 @@ static inline void add_sample(struct batch *b, int from, int like)
         b->channel[ENTROPY].value[t] = 2 * rng_uniform(r, (uint64_t)(4 * k + 1));
         b->channel[REF].value[t] = l + rng_uniform(r, (uint64_t)(4 * k + 2)) - 0.5;
         b->logp_old[t] = l + rng_uniform(r, (uint64_t)(4 * k + 3)) - 0.5;
+        b->channel[NOPROMPT].value[t] = l - rng_uniform(r, (uint64_t)(4 * k)); /* less likely without the prompt */
         b->logp_rollout[t] = b->logp_old[t] + 3 * (b->channel[REF].value[t] - l);
     }
     b->sample_first[i + 1] = b->tokens;
@@ -91,6 +92,7 @@ static inline void open_batch(struct batch *b)
     batch_channel(b, "policy.entropy", 1);
     batch_channel(b, "ref.logp", 0);
     b->logp_old = b->channel[batch_channel(b, "old", 0)].value; /* apart from logp_rollout */
+    batch_channel(b, "policy@noprompt.logp", 0);
 }
 
 /* reverse: samples of each group in the opposite order. equal: all samples of a group are copies of its first but for
@@ -133,14 +135,31 @@ static inline void stage_values(const struct stage *s, char *text, struct value 
     }
 }
 
+enum { MAX_REMEMBERED = 256 };
 struct result {
     double loss;
+    double remembered[MAX_REMEMBERED]; /* the stage's state afterwards */
+    int remembers;
     struct metrics metrics;
     struct error e;
     int failed;
 };
 
 /* Run for groups [g0, g1); sums go on in *r. */
+/* What a stage remembers of earlier steps: threes, for the run and for every prompt. */
+static inline void open_state(const struct batch *b, const struct stage *s, struct state state[MAX_STATES])
+{
+    memset(state, 0, MAX_STATES * sizeof *state);
+    for (int k = 0; s->state && s->state[k].name; k++) {
+        state[k].row = &s->state[k];
+        for (int g = 0; g < (s->state[k].per_prompt ? b->groups : 1); g++) {
+            double *value = state_at(&state[k], s->state[k].per_prompt ? b->prompt_key[g] : 0);
+            for (int i = 0; i < s->state[k].width; i++)
+                value[i] = 3;
+        }
+    }
+}
+
 static inline void run_part(struct batch *b, const struct stage *s, const char *args, int g0, int g1,
                             const struct denominators *den, struct result *r)
 {
@@ -151,7 +170,10 @@ static inline void run_part(struct batch *b, const struct stage *s, const char *
     stage_values(s, text, v);
     for (int k = 0; k < 6 && s->channels[k]; k++)
         channel[k] = batch_channel(b, s->channels[k], (s->gradients >> k) & 1);
+    struct state state[MAX_STATES];
+    open_state(b, s, state);
     struct stage_call c = {.stage = s,
+                           .state = state,
                            .b = b,
                            .g0 = g0,
                            .g1 = g1,
@@ -164,6 +186,14 @@ static inline void run_part(struct batch *b, const struct stage *s, const char *
                            .step = 2,
                            .metrics = &r->metrics};
     r->failed = s->run(&c, &r->e);
+    r->remembers = 0;
+    for (int k = 0; k < MAX_STATES; k++) {
+        for (int i = 0; i < state[k].n * (state[k].row ? state[k].row->width : 0); i++) {
+            assert_true(r->remembers < MAX_REMEMBERED);
+            r->remembered[r->remembers++] = state[k].value[i];
+        }
+        state_free(&state[k]);
+    }
 }
 
 static inline struct result run_stage(struct batch *b, const struct stage *s, const char *args)
@@ -242,6 +272,8 @@ static inline int outputs(const struct batch *b, const struct result *r, double 
         out[n++] = r->metrics.metric[k].sum;
         out[n++] = r->metrics.metric[k].count;
     }
+    for (int k = 0; k < r->remembers; k++)
+        out[n++] = r->remembered[k];
     assert_true(n < MAX_OUT);
     return n;
 }

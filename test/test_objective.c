@@ -9,8 +9,9 @@
 #define EXAMPLES "../shared/methods/examples/"
 static const double bound = 1e-9; /* relative above 1; both sides are double precision */
 
-static const char *const methods[] = {"drpo", "fapo",         "sar",  "grpo",  "dr_grpo",       "dapo",
-                                      "rloo", "reinforce_pp", "gspo", "cispo", "kl_estimators", "tis"};
+static const char *const methods[] = {"drpo",         "fapo", "sar",   "rloo_lp",       "grpo_lambda", "alp",
+                                      "l1",           "hapo", "grpo",  "dr_grpo",       "dapo",        "rloo",
+                                      "reinforce_pp", "gspo", "cispo", "kl_estimators", "tis"};
 
 static void examples_of_methods(void **state)
 {

@@ -9,27 +9,28 @@
 
 static const double digits = 6e-8; /* the published numbers have eight digits */
 
-/* `flawed` is a2 and b1, as the section on FAPO has it; logp_rollout is logp_old + 0, .4, -.8, .1, as TIS has it. */
+/* With what single sections add: `flawed` (FAPO), logp_rollout = logp_old + 0, .4, -.8, .1 (TIS), the log-probabilities
+ * without the question (SAR), targets (L1), records (HAPO). */
 static const char groups[] =
-    "[{\"samples\":["
-    "{\"logp\":[-0.5,-0.2],\"logp_old\":[-0.6,-0.2],"
-    "\"logp_rollout\":[-0.6,0.2],\"logp_ref\":[-0.7,-0.3],\"correct\":true,\"flawed\":false},"
-    "{\"logp\":[-0.3,-0.4,-0.1],\"logp_old\":[-0.3,-0.5,-0.1],"
-    "\"logp_rollout\":[-0.3,-0.1,-0.9],\"logp_ref\":[-0.4,-0.45,-0.2],\"correct\":true,"
-    "\"flawed\":true},"
-    "{\"logp\":[-1.2,-0.9],\"logp_old\":[-0.9,-0.9],"
-    "\"logp_rollout\":[-0.9,-0.5],\"logp_ref\":[-1.0,-0.8],\"correct\":false,\"flawed\":false},"
-    "{\"logp\":[-0.7],\"logp_old\":[-1.0],"
-    "\"logp_rollout\":[-1.0],\"logp_ref\":[-0.8],\"correct\":false,\"flawed\":false}]},"
-    "{\"samples\":["
-    "{\"logp\":[-0.1,-0.25],\"logp_old\":[-0.1,-0.15],"
-    "\"logp_rollout\":[-0.1,0.25],\"logp_ref\":[-0.2,-0.3],\"correct\":true,\"flawed\":true},"
-    "{\"logp\":[-0.4,-0.6,-0.2,-0.3],\"logp_old\":[-0.63,-0.6,-0.25,-0.3],"
-    "\"logp_rollout\":[-0.63,-0.2,-1.05,-0.2],\"logp_ref\":[-0.5,-0.5,-0.3,-0.2],"
-    "\"correct\":true,\"flawed\":false},"
-    "{\"logp\":[-0.8,-0.5,-0.4],\"logp_old\":[-0.8,-0.45,-0.6],"
-    "\"logp_rollout\":[-0.8,-0.05,-1.4],\"logp_ref\":[-0.9,-0.6,-0.5],\"correct\":false,"
-    "\"flawed\":false}]}]";
+    "[{\"history\":3,\"history_count\":1,\"samples\":["
+    "{\"logp\":[-0.5,-0.2],\"logp_old\":[-0.6,-0.2],\"logp_rollout\":[-0.6,0.2],\"logp_ref\":[-0.7,-0.3]"
+    ",\"logp_noprompt\":[-1.5,-1.1],\"correct\":true,\"flawed\":false,\"target\":2},"
+    "{\"logp\":[-0.3,-0.4,-0.1],\"logp_old\":[-0.3,-0.5,-0.1],\"logp_rollout\":[-0.3,-0.1,-0.9],\"logp_ref\":[-0.4,-0."
+    "45,-0.2]"
+    ",\"logp_noprompt\":[-0.7,-0.9,-0.5],\"correct\":true,\"flawed\":true,\"target\":2},"
+    "{\"logp\":[-1.2,-0.9],\"logp_old\":[-0.9,-0.9],\"logp_rollout\":[-0.9,-0.5],\"logp_ref\":[-1.0,-0.8]"
+    ",\"logp_noprompt\":[-0.7,-0.7],\"correct\":false,\"flawed\":false,\"target\":2},"
+    "{\"logp\":[-0.7],\"logp_old\":[-1.0],\"logp_rollout\":[-1.0],\"logp_ref\":[-0.8]"
+    ",\"logp_noprompt\":[-1.6],\"correct\":false,\"flawed\":false,\"target\":2}]},{\"history\":null,\"history_count\":"
+    "0,\"samples\":["
+    "{\"logp\":[-0.1,-0.25],\"logp_old\":[-0.1,-0.15],\"logp_rollout\":[-0.1,0.25],\"logp_ref\":[-0.2,-0.3]"
+    ",\"logp_noprompt\":[-1.3,-1.35],\"correct\":true,\"flawed\":true,\"target\":-3},"
+    "{\"logp\":[-0.4,-0.6,-0.2,-0.3],\"logp_old\":[-0.63,-0.6,-0.25,-0.3],\"logp_rollout\":[-0.63,-0.2,-1.05,-0.2],"
+    "\"logp_ref\":[-0.5,-0.5,-0.3,-0.2]"
+    ",\"logp_noprompt\":[-1.13,-1.1,-0.75,-0.8],\"correct\":true,\"flawed\":false,\"target\":-3},"
+    "{\"logp\":[-0.8,-0.5,-0.4],\"logp_old\":[-0.8,-0.45,-0.6],\"logp_rollout\":[-0.8,-0.05,-1.4],\"logp_ref\":[-0.9,-"
+    "0.6,-0.5]"
+    ",\"logp_noprompt\":[-0.9,-0.55,-0.7],\"correct\":false,\"flawed\":false,\"target\":-3}]}]";
 
 static const struct {
     const char *recipe, *params, *want;
@@ -115,6 +116,37 @@ static const struct {
     {"kl_estimators", "{}",
      "{\"tokens\":[[[{\"k1\":0.2,\"k2\":0.02,\"k3\":0.018730753,\"dk3\":0.18126925},null],null,null,null],"
      "[null,null,null]]}"},
+    {"sar", "{\"l_max\":8}",
+     "{\"loss\":-0.016152303,\"dlogp\":[[[-0.011069022,-0.010016895],[null,null,null],[null,null],[0.011268371]],"
+     "[[null,null],[null,null,null,null],[0.012980211,0.012347242,0.01585369]]],"
+     "\"sar\":[[{\"ppl_qa\":1.4918247,\"ppl_a\":3.6692967,\"r_sa\":0.59343034},{\"r_sa\":0.32967995},"
+     "{\"r_sa\":-0.22140276},{\"r_sa\":0.45118836}],[{\"r_sa\":0.69880579},{\"r_sa\":0.39346934},{\"r_sa\":0.095162582}"
+     "]]}"},
+    {"rloo_lp", "{\"alpha\":0.4,\"kl_coef\":0}",
+     "{\"loss\":0.019943027,\"groups\":[{\"samples\":[{\"reward\":0.89242342,\"advantage\":[0.65656455,0.65656455]},"
+     "{\"reward\":0.70757658},{\"reward\":0},{\"reward\":0,\"advantage\":[-0.53333333]}]},{\"samples\":["
+     "{\"reward\":0.89242342,\"advantage\":[0.53863514,0.53863514]},{\"reward\":0.70757658},{\"reward\":0}]}]}"},
+    {"grpo_lambda", "{\"lambda\":0.5}",
+     "{\"loss\":0.032976404,\"selected\":[false,true],\"groups\":[{\"samples\":[{\"reward\":1},{\"reward\":1},"
+     "{\"reward\":0},{\"reward\":0}]},{\"samples\":[{\"reward\":0.83863515,\"advantage\":[0.87058382,0.87058382]},"
+     "{\"reward\":0.56136485},{\"reward\":0,\"advantage\":[-1.0922228,-1.0922228,-1.0922228]}]}]}"},
+    {"alp", "{\"beta_len\":0.2,\"n_norm\":8}",
+     "{\"loss\":0.028022806,\"dlogp\":[[[null,null],[null,null,null],[null,null],[0.16487427]],[[null,null],"
+     "[null,null,null,null],[null,null,null]]],\"groups\":[{\"samples\":[{\"reward\":0.975},{\"reward\":0.9625},"
+     "{\"reward\":-0.025},{\"reward\":-0.0125}]},{\"samples\":[{\"reward\":0.96666667},{\"reward\":0.93333333},"
+     "{\"reward\":-0.05}]}]}"},
+    {"l1", "{\"alpha\":0.05}",
+     "{\"loss\":0.033527996,\"dlogp\":[[[null,null],[null,null,null],[null,null],[0.17514631]],[[null,null],"
+     "[null,null,null,null],[null,null,null]]],\"groups\":[{\"samples\":[{\"reward\":1},{\"reward\":0.95},"
+     "{\"reward\":0},{\"reward\":-0.05}]},{\"samples\":[{\"reward\":0.55},{\"reward\":0.45},{\"reward\":0}]}]}"},
+    {"l1", "{\"alpha\":0.05,\"max_form\":\"code\"}",
+     "{\"loss\":0.0322872592,\"groups\":[{\"samples\":[null,null,null,null]},{\"samples\":[{\"reward\":0.525},"
+     "{\"reward\":0.475},{\"reward\":0}]}]}"},
+    {"hapo", "{}",
+     "{\"loss\":0.026708518,\"history\":[2,2],\"dlogp\":[[[-0.092085298,-0.083322224],[null,null,null],[null,null],"
+     "[null]],[[null,null],[null,null,null,null],[null,null,null]]],\"groups\":[{\"samples\":[{\"reward\":1.5,"
+     "\"advantage\":[1.1665111,1.1665111]},{\"reward\":1},{\"reward\":0},{\"reward\":0}]},{\"samples\":["
+     "{\"reward\":1},{\"reward\":1},{\"reward\":0}]}]}"},
 };
 enum { WORKED = sizeof worked / sizeof *worked };
 

@@ -74,7 +74,7 @@ static int override_texts(const struct method *m, const json_t *params, struct t
     int n = 0;
     json_object_foreach((json_t *)params, key, value)
     {
-        if (json_is_object(value))
+        if (json_is_object(value) || !*recipe_spelling(m, key))
             continue;
         if (n == max)
             return fail(e, "more than %d parameters", max);
@@ -516,17 +516,21 @@ static json_t *answer_stages(struct evaluation_of_line *v, const struct denomina
 
 static json_t *answer_opened(struct evaluation_of_line *v, struct error *e)
 {
+    const struct method *m = v->method;
     struct denominators den = {0};
-    if (read_line(v, e) || (v->has_recipe && run_stages(v, &den, e)))
+    struct method_call c = {.input = v->input, .params = v->params, .recipe = v->has_recipe ? &v->recipe : NULL};
+    c.phase = v->phase;
+    c.b = &v->batch;
+    c.den = &den;
+    c.metrics = &v->metrics;
+    if (read_line(v, e) || (m && m->before && m->before(&c, e)) || (v->has_recipe && run_stages(v, &den, e)))
         return NULL;
-    json_t *out = v->has_recipe ? answer_stages(v, &den) : json_object();
-    struct method_call c = {
-        v->input, v->params, v->has_recipe ? &v->recipe : NULL, v->phase, &v->batch, &den, &v->metrics, v->loss, out};
-    if (v->method && v->method->extra && v->method->extra(&c, e)) {
-        json_decref(out);
-        return NULL;
-    }
-    return out;
+    c.loss = v->loss;
+    c.answer = v->has_recipe ? answer_stages(v, &den) : json_object();
+    if (!m || !m->extra || !m->extra(&c, e))
+        return c.answer;
+    json_decref(c.answer);
+    return NULL;
 }
 
 /* ---- explain ---- */

@@ -51,7 +51,7 @@ static int run(struct stage_call *c, struct error *e)
     for (int i = 0; i < b->samples; i++) {
         int n = b->kept[i] ? trained_tokens(b, i) : 0, open = b->strict[i] == 1 || c->p[P_GATE].num == 0;
         value[i] = n > 0 && open
-                       ? aligned(c->p, perplexity(b, noprompt, i, n, c->p), perplexity(b, b->logp_rollout, i, n, c->p))
+                       ? aligned(c->p, perplexity(b, noprompt, i, n, c->p), perplexity(b, b->logp_old, i, n, c->p))
                        : 0;
         sum += value[i];
         kept += b->kept[i];

@@ -21,7 +21,7 @@ static int extra(struct method_call *c, struct error *e)
         json_t *group = json_array();
         for (int i = b->group_first[g]; i < b->group_first[g + 1]; i++) {
             json_t *o = json_object();
-            json_object_set_new(o, "ppl_qa", method_real(perplexity(b, b->logp_rollout, i)));
+            json_object_set_new(o, "ppl_qa", method_real(perplexity(b, b->logp_old, i)));
             json_object_set_new(o, "ppl_a", method_real(perplexity(b, noprompt, i)));
             json_object_set_new(o, "r_sa", method_real(reward[i]));
             json_array_append_new(group, o);
