@@ -237,8 +237,7 @@ static int count_wrong(void **state)
 static const struct {
     struct change change;
     int status;
-    const char *pieces[2];
-    const char *file; /* that the message names; NULL: the damaged one */
+    const char *pieces[3]; /* the third: the file that the message names, unless it is the damaged one */
 } checkpoints[] = {
     /* the file of weights */
     {{W, EMPTY, NULL, NULL, 0}, 1, {"only 0 bytes"}},
@@ -287,13 +286,13 @@ static const struct {
     {{C, REPLACE, "\"num_hidden_layers\": 2", "\"num_hidden_layers\": 4096", 0}, 1, {"describes a model of"}},
     {{C, REPLACE, "\"num_hidden_layers\": 2", "\"num_hidden_layers\": 3", 0},
      1,
-     {"no tensor 'model.layers.2.input_layernorm.weight'"},
-     W},
+     {"no tensor 'model.layers.2.input_layernorm.weight'", NULL, W}},
     {{C, REPLACE, "\"num_hidden_layers\": 2", "\"num_hidden_layers\": 1", 0},
      1,
-     {"tensor 'model.layers.1.", "has no place"},
-     W},
-    {{C, REPLACE, "\"hidden_size\": 48", "\"hidden_size\": 24", 0}, 1, {"has shape [18, 48], [18, 24] wanted"}, W},
+     {"tensor 'model.layers.1.", "has no place", W}},
+    {{C, REPLACE, "\"hidden_size\": 48", "\"hidden_size\": 24", 0},
+     1,
+     {"has shape [18, 48], [18, 24] wanted", NULL, W}},
     {{C, REPLACE, "\"max_position_embeddings\"", "\"max_position_embeddings\": 99999999, \"m\"", 0}, 1, {"context"}},
     {{C, REPLACE, "\"rms_norm_eps\"", "\"rms_norm_eps\": -1, \"r\"", 0}, 1, {"\"rms_norm_eps\" is -1"}},
     /* tokenizer.json */
@@ -305,7 +304,7 @@ static const struct {
     {{T, REPLACE, "\"+\": ", "\"<eos>\": ", 0}, 1, {"duplicate"}},
     {{T, REPLACE, "\"0\": 1,", "\"0\": 1048577,", 0}, 1, {"the id of \"0\""}},
     {{T, REPLACE, "\"0\": 1,", "\"0\": 1e400,", 0}, 1, {"line "}},
-    {{T, REPLACE, "\"0\": 1,", "\"0\": 1048575,", 0}, 1, {"1048576 tokens, the model only 18"}, "broken"},
+    {{T, REPLACE, "\"0\": 1,", "\"0\": 1048575,", 0}, 1, {"1048576 tokens, the model only 18", NULL, "broken"}},
     {{T, REPLACE, "\"merges\": []", "\"merges\": [\"+ +\"]", 0}, 1, {"merge"}},
     {{T, GROW, NULL, NULL, 1L << 30}, 1, {"more than the 67108864 that are accepted"}},
 };
@@ -320,7 +319,7 @@ static void broken_checkpoints(void **state)
         damage(dir, c);
         snprintf(what, sizeof what, "case %zu (%s, %.60s)", i, c->file, c->with ? c->with : "");
         int status = call("logprobs|model.path=%s|threads=1", dir);
-        const char *file = checkpoints[i].file ? checkpoints[i].file : checkpoints[i].status ? c->file : NULL;
+        const char *file = checkpoints[i].pieces[2] ? checkpoints[i].pieces[2] : checkpoints[i].status ? c->file : NULL;
         if (c->damage == DIRECTORY && !strcmp(c->file, T)) /* then the model has no tokenizer, which is allowed here */
             continue;
         expect(what, status, checkpoints[i].status,
