@@ -362,6 +362,8 @@ static void test_other_puzzles(void **state)
     EXPECT_VERDICTS("3,9,4,7,5>31=", SET("numbers=5", "use=any"), any);
     EXPECT_VERDICTS("4,2,4>4=", DEFAULTS, twice);
     EXPECT_VERDICTS("8,3,8,3>24=", SET("numbers=4"), fractions);
+    static const struct judged six[] = {{"?", W, U}, {"?\n?", W, U}, {"2+1*(1+1+1+1)", R, R}};
+    EXPECT_VERDICTS("1,1,1,1,1,2>6=", SET("numbers=6"), six); /* '?' takes nothing and leaves nothing */
     static const struct judged given[] = {{"31", R, R}, {"4+27=31", R, R}, {"31?", W, U}};
     EXPECT_VERDICTS("31,4,27>31=", SET("use=any"), given);
 }
