@@ -507,6 +507,39 @@ static void tokenize_base64(void **state)
 }
 
 /* Token 3 + b is byte b there. */
+/* A text may hold any character, 0 among them; what is no UTF-8 counts as U+FFFD. */
+static void tokenize_every_text(void **state)
+{
+    (void)state;
+    need(STORIES "hf/tokenizer.json");
+    struct result r = call("tokenize|model.path=" STORIES "hf", "{\"text\":\"\\u0000\"}\n{\"bytes\":\"/w==\"}\n"
+                                                                "{\"text\":\"\\ufffd\"}\n");
+    assert_int_equal(r.status, 0);
+    /* a space in front, then the byte 0 as token 3; EF BF BD as three bytes */
+    assert_string_equal(r.out, "{\"ids\":[410,3]}\n{\"ids\":[410,242,194,192]}\n{\"ids\":[410,242,194,192]}\n");
+    done(&r);
+}
+
+static void verify_line_by_line(void **state)
+{
+    (void)state;
+    struct result r = call("verify|kind=number", "{\"gold\":\"#### 1,200\",\"pred\":\"The answer is $1200.00.\"}\n"
+                                                 "{\"gold\":0.5,\"pred\":\"so 1/3\"}\n"
+                                                 "{\"gold\":5,\"pred\":\"\\\\boxed{x}\"}\n"
+                                                 "{\"gold\":\"five\",\"pred\":\"five\"}\n"
+                                                 "{\"gold\":\"5\"}\n"
+                                                 "{\"gold\":5,\"pred\":[]}\n");
+    assert_int_equal(r.status, 0);
+    assert_string_equal(r.out, "{\"equal\":true,\"extracted\":\"1200\",\"unparsable\":false}\n"
+                               "{\"equal\":false,\"extracted\":\"1/3\",\"unparsable\":false}\n"
+                               "{\"equal\":false,\"extracted\":null,\"unparsable\":true}\n"
+                               "{\"error\":\"'gold' is not one number: 'five'\"}\n"
+                               "{\"error\":\"'pred' is missing\"}\n"
+                               "{\"error\":\"'pred' is neither a text nor a number\"}\n");
+    done(&r);
+    expect("verify|kind=poem", 2, NULL, "number");
+}
+
 static void decode_bytes_that_are_no_text(void **state)
 {
     (void)state;
@@ -663,6 +696,8 @@ int main(void)
         cmocka_unit_test(logprobs_of_bad_lines),
         cmocka_unit_test(tokenize_the_published_cases),
         cmocka_unit_test(tokenize_base64),
+        cmocka_unit_test(tokenize_every_text),
+        cmocka_unit_test(verify_line_by_line),
         cmocka_unit_test(decode_bytes_that_are_no_text),
         cmocka_unit_test(sample_greedily),
         cmocka_unit_test(sample_sorts),
