@@ -75,7 +75,8 @@ static int insert_defaults(struct ini *ini, struct phase *p, struct call **call,
         insert_call(ini, p, call, score + 1, STAGE_SHAPE, "sum", e))
         return -1;
     int advantage = find_kind(call, p->stages, STAGE_ADVANTAGE, 0);
-    if (advantage >= 0 && find_kind(call, p->stages, STAGE_CREDIT, 0) < 0)
+    const struct stage *first = advantage >= 0 ? stage_find(STAGE_ADVANTAGE, call[advantage]->name) : NULL;
+    if (first && (first->reads & FIELD_TOKEN_REWARD) && find_kind(call, p->stages, STAGE_CREDIT, 0) < 0)
         return insert_call(ini, p, call, advantage, STAGE_CREDIT, "outcome", e);
     return 0;
 }
