@@ -136,7 +136,21 @@ struct component *batch_component(struct batch *b, const char *name, enum level 
     if (b->component[at].level != level)
         die("component '%s' is written at two levels", name);
     b->component[at].written = 1;
+    b->component[at].aside = 0;
     return &b->component[at];
+}
+
+struct component *batch_number(struct batch *b, const char *name, enum level level)
+{
+    struct component *c = batch_component(b, name, level);
+    c->aside = 1;
+    return c;
+}
+
+double *batch_given(const struct batch *b, const char *name, enum level level)
+{
+    int at = batch_find_component(b, name);
+    return at >= 0 && b->component[at].written && b->component[at].level == level ? b->component[at].value : NULL;
 }
 
 int batch_channel(struct batch *b, const char *name, int with_gradient)

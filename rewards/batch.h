@@ -18,6 +18,7 @@ struct component {
     char name[32];
     enum level level;
     int written;   /* by a stage since the batch was cleared; only then does a shape read it */
+    int aside;     /* only handed on: no part of the reward, whatever a shape adds up */
     double *value; /* [samples], [steps], [tokens] or [groups] */
 };
 /* A number per token from a model: "policy.logp", "policy.entropy", "ref.logp" ... */
@@ -75,8 +76,10 @@ void batch_free(struct batch *b);
 void batch_clear(struct batch *b);
 /* To write it: found or added, and marked as written; dies above MAX_COMPONENTS and when it exists at another level. */
 struct component *batch_component(struct batch *b, const char *name, enum level level);
-int batch_find_component(const struct batch *b, const char *name);       /* -1: none */
-int batch_channel(struct batch *b, const char *name, int with_gradient); /* found or added: its number */
+struct component *batch_number(struct batch *b, const char *name, enum level level); /* likewise, and aside */
+double *batch_given(const struct batch *b, const char *name, enum level level); /* values; NULL: not written there */
+int batch_find_component(const struct batch *b, const char *name);              /* -1: none */
+int batch_channel(struct batch *b, const char *name, int with_gradient);        /* found or added: its number */
 
 int trained_tokens(const struct batch *b, int sample); /* of one sample, kept or not */
 

@@ -12,7 +12,8 @@
 /* A member of a sample or of a group that becomes numbers of the batch, before the stages run. */
 enum datum_to {
     DATUM_COMPONENT, /* `name` at `level`: a number (sequence, group), or an array of numbers (token, step) */
-    DATUM_CHANNEL,   /* a number per token into the channel `name` */
+    DATUM_NUMBER,    /* the same, but no part of the reward: handed on to a stage that asks for it */
+    DATUM_CHANNEL,   /* a number per token into the channel `name`; into "NAME+": what NAME holds when losses run */
     DATUM_STATE      /* a group's number, or array of `width` numbers, is what the stage's state `name` holds of it */
 };
 struct datum {

@@ -81,6 +81,9 @@ static inline void add_sample(struct batch *b, int from, int like)
         b->logp_old[t] = l + rng_uniform(r, (uint64_t)(4 * k + 3)) - 0.5;
         b->channel[NOPROMPT].value[t] = l - rng_uniform(r, (uint64_t)(4 * k)); /* less likely without the prompt */
         b->logp_rollout[t] = b->logp_old[t] + 3 * (b->channel[REF].value[t] - l);
+        for (int c = 0; c < b->channels; c++)
+            if (strstr(b->channel[c].name, ".value")) /* of critics */
+                b->channel[c].value[t] = 2 * rng_uniform(r, (uint64_t)(1000 + 40 * k + c)) - 1;
     }
     b->sample_first[i + 1] = b->tokens;
 }
@@ -93,6 +96,16 @@ static inline void open_batch(struct batch *b)
     batch_channel(b, "ref.logp", 0);
     b->logp_old = b->channel[batch_channel(b, "old", 0)].value; /* apart from logp_rollout */
     batch_channel(b, "policy@noprompt.logp", 0);
+    for (int i = 0; stages[i]; i++)
+        for (int c = 0; c < 6 && stages[i]->channels[c]; c++)
+            batch_channel(b, stages[i]->channels[c], (int)(stages[i]->gradients >> c & 1));
+}
+
+static inline void clear_gradients(struct batch *b)
+{
+    for (int c = 0; c < b->channels; c++)
+        for (int t = 0; b->channel[c].grad && t < b->tokens; t++)
+            b->channel[c].grad[t] = 0;
 }
 
 /* reverse: samples of each group in the opposite order. equal: all samples of a group are copies of its first but for
@@ -114,7 +127,8 @@ static inline void fill_batch(struct batch *b, int reverse, int equal)
     for (int i = 0; i < b->samples; i++)
         b->reward[i] = 0;
     for (int t = 0; t < b->tokens; t++)
-        b->token_reward[t] = b->advantage[t] = b->channel[LOGP].grad[t] = b->channel[ENTROPY].grad[t] = 0;
+        b->token_reward[t] = b->advantage[t] = 0;
+    clear_gradients(b);
 }
 
 /* Parameters of a stage from "key=value;key=value" over the defaults. text must stay. */
@@ -184,6 +198,8 @@ static inline void run_part(struct batch *b, const struct stage *s, const char *
                            .task = &line_task,
                            .seed = 5,
                            .step = 2,
+                           .phase_step = 1,
+                           .phase_steps = 4,
                            .metrics = &r->metrics};
     r->failed = s->run(&c, &r->e);
     r->remembers = 0;
@@ -225,16 +241,26 @@ static inline void run_before(struct batch *b, enum stage_kind kind)
         run_named(b, STAGE_SCORE, "process", "");
         run_named(b, STAGE_SCORE, "prefix", "");
     }
+    if (kind == STAGE_SHAPE)
+        run_named(b, STAGE_SCORE, "concise", "");
     if (kind > STAGE_SHAPE)
         run_named(b, STAGE_SHAPE, kind == STAGE_CREDIT ? "dense" : "sum", "");
-    if (kind > STAGE_CREDIT)
+    double *last = batch_number(b, "value_last", LEVEL_SEQUENCE)->value;
+    for (int i = 0; i < b->samples; i++)
+        last[i] = 0.5;
+    if (kind > STAGE_CREDIT) {
+        run_named(b, STAGE_CREDIT, "gae", "");
         run_named(b, STAGE_CREDIT, "outcome", "");
+        double *value = b->channel[batch_channel(b, "critic.value", 1)].value; /* the critic has moved on */
+        for (int t = 0; t < b->tokens; t++)
+            value[t] *= 1.5;
+    }
     if (kind > STAGE_ADVANTAGE)
         run_named(b, STAGE_ADVANTAGE, "group", "");
 }
 
 /* All that a stage may write, of kept samples and trained tokens, sample by sample; returns how many. */
-enum { MAX_OUT = 4096 };
+enum { MAX_OUT = 16384 };
 static inline int outputs_of(const struct batch *b, int i, double *out)
 {
     int n = 0;
@@ -254,8 +280,9 @@ static inline int outputs_of(const struct batch *b, int i, double *out)
         if (b->trained[t]) {
             out[n++] = b->token_reward[t];
             out[n++] = b->advantage[t];
-            out[n++] = b->channel[LOGP].grad[t];
-            out[n++] = b->channel[ENTROPY].grad[t];
+            for (int c = 0; c < b->channels; c++)
+                if (b->channel[c].grad)
+                    out[n++] = b->channel[c].grad[t];
             for (int k = 0; k < b->components; k++)
                 if (b->component[k].written && b->component[k].level == LEVEL_TOKEN)
                     out[n++] = b->component[k].value[t];

@@ -34,6 +34,13 @@ static void every_row_is_described(void **state)
     assert_null(stage_find(STAGE_LOSS, "outcome"));
 }
 
+static void spoil_token(struct batch *b, int t, double with)
+{
+    b->token_reward[t] = b->advantage[t] = b->returns[t] = b->logp_old[t] = b->logp_rollout[t] = with;
+    for (int c = 0; c < b->channels; c++)
+        b->channel[c].value[t] = with;
+}
+
 /* Not kept and not trained: numbers there may be anything. */
 static void spoil(struct batch *b, double with)
 {
@@ -56,8 +63,7 @@ static void spoil(struct batch *b, double with)
         }
         for (int t = b->sample_first[i]; t < b->sample_first[i + 1]; t++)
             if (!b->kept[i] || !b->trained[t])
-                b->token_reward[t] = b->advantage[t] = b->logp_old[t] = b->logp_rollout[t] = b->channel[LOGP].value[t] =
-                    b->channel[ENTROPY].value[t] = b->channel[REF].value[t] = with;
+                spoil_token(b, t, with);
     }
 }
 
@@ -81,7 +87,8 @@ static void masked_garbage_changes_nothing(void **state)
             for (int s = 0; s < b.samples; s++)
                 for (int t = b.sample_first[s]; t < b.sample_first[s + 1]; t++)
                     if (!b.kept[s] || !b.trained[t])
-                        assert_true(b.channel[LOGP].grad[t] == 0 && b.channel[ENTROPY].grad[t] == 0);
+                        for (int c = 0; c < b.channels; c++)
+                            assert_true(!b.channel[c].grad || b.channel[c].grad[t] == 0);
         }
         if (n[0] != n[1] || memcmp(out[0], out[1], (size_t)n[0] * sizeof(double)))
             fail_msg("%s stage %s reads what is masked", stage_kind_names[stages[i]->kind], stages[i]->name);
@@ -181,8 +188,11 @@ static int moves_when_equal(struct batch *b, const struct stage *s)
                 compare_with_first(b); /* token by token, where `group` would look at rewards alone */
             else if (k != STAGE_SELECT)
                 run_named(b, (enum stage_kind)k, plain[k], "");
-            if (k == STAGE_SCORE && s->kind == STAGE_SHAPE) /* shapes that look at steps find them */
+            if (k == STAGE_SCORE && s->kind > STAGE_SCORE) { /* what some stages need beside the outcome */
+                run_named(b, STAGE_SCORE, "format", "");
                 run_named(b, STAGE_SCORE, "process", "");
+                run_named(b, STAGE_SCORE, "concise", "");
+            }
         }
         run_named(b, STAGE_LOSS, "clip", "");
     } else {
@@ -240,7 +250,8 @@ static int outputs_with(struct batch *b, const struct stage *s, const char *args
         memset(b->strict, 1, (size_t)b->samples);
     run_before(b, s->kind);
     struct result r = run_stage(b, s, args);
-    assert_int_equal(r.failed, 0);
+    if (r.failed)
+        fail_msg("%s(%s): %s", s->name, args, r.e.text);
     return outputs(b, &r, out);
 }
 
@@ -336,6 +347,8 @@ static const struct {
     {STAGE_LOSS, "drpo", ""},
     {STAGE_LOSS, "drpo", "lambda=off;score=Lratio;tau=0.5;kl_type=low_var_kl;beta=30"},
     {STAGE_LOSS, "drpo", "estimator=mean;kl_type=low_var_kl;delta=1e-3;beta=10"},
+    {STAGE_LOSS, "value", ""},
+    {STAGE_LOSS, "value", "eps_v=0.1;agg=seq_mean_token_mean"},
     {STAGE_LOSS, "nll", ""},
     {STAGE_LOSS, "nll", "agg=seq_sum_const"},
     {STAGE_REGULAR, "kl", "coef=0.7;estimator=k1"},
@@ -348,17 +361,17 @@ enum { GRADIENTS = sizeof gradients / sizeof *gradients };
 
 static void check_gradient(struct batch *b, const struct stage *s, const char *args)
 {
-    static const int written[] = {LOGP, ENTROPY};
-    double grad[2][TOKENS];
+    double grad[MAX_CHANNELS][TOKENS];
     fill_batch(b, 0, 0);
     b->kept[5] = 0;
     run_before(b, s->kind);
     run_stage(b, s, args);
-    for (int k = 0; k < 2; k++)
-        memcpy(grad[k], b->channel[written[k]].grad, sizeof grad[k]);
-    for (int k = 0; k < 2; k++)
-        for (int t = 0; t < b->tokens; t++) {
-            double *x = &b->channel[written[k]].value[t], at = *x, h = 1e-5, got = grad[k][t];
+    for (int k = 0; k < b->channels; k++)
+        if (b->channel[k].grad)
+            memcpy(grad[k], b->channel[k].grad, sizeof grad[k]);
+    for (int k = 0; k < b->channels; k++)
+        for (int t = 0; b->channel[k].grad && t < b->tokens; t++) {
+            double *x = &b->channel[k].value[t], at = *x, h = 1e-5, got = grad[k][t];
             *x = at + h;
             double up = run_stage(b, s, args).loss;
             *x = at - h;

@@ -238,12 +238,17 @@ static int read_rewards(struct batch *b, int i, const json_t *sample, struct err
     return 0;
 }
 
+static struct component *datum_component(struct batch *b, const struct datum *d)
+{
+    return d->to == DATUM_NUMBER ? batch_number(b, d->name, d->level) : batch_component(b, d->name, d->level);
+}
+
 static int read_datum(struct batch *b, int i, const struct datum *d, const json_t *sample, struct error *e)
 {
     int first = b->sample_first[i], n = b->sample_first[i + 1] - first;
     if (d->to == DATUM_CHANNEL)
         return read_numbers(sample, d->key, b->channel[batch_channel(b, d->name, 1)].value + first, n, e);
-    double *to = batch_component(b, d->name, d->level)->value;
+    double *to = datum_component(b, d)->value;
     if (d->level == LEVEL_SEQUENCE)
         return read_number(sample, d->key, to + i, e);
     if (d->level == LEVEL_TOKEN)
@@ -335,8 +340,7 @@ static int read_group_data(struct evaluation_of_line *v, int g, const json_t *gr
             if (to && (s->row->width == 1 ? read_number(group, d->key, to, e)
                                           : read_numbers(group, d->key, to, s->row->width, e)))
                 return -1;
-        } else if (d->level == LEVEL_GROUP &&
-                   read_number(group, d->key, batch_component(b, d->name, LEVEL_GROUP)->value + g, e))
+        } else if (d->level == LEVEL_GROUP && read_number(group, d->key, datum_component(b, d)->value + g, e))
             return -1;
     }
     return 0;
@@ -387,8 +391,10 @@ static int bind_channels(struct evaluation_of_line *v, struct stage_use *u, stru
         if (u->channel[c] < known || b->tokens == 0)
             continue;
         const char *key = u->stage->channels[c];
-        for (const struct datum *d = common; d->key; d++)
-            key = strcmp(d->name, u->stage->channels[c]) ? key : d->key;
+        const struct datum *tables[] = {common, v->method ? v->method->data : NULL};
+        for (int k = 0; k < 2; k++)
+            for (const struct datum *d = tables[k]; d && d->key; d++)
+                key = strcmp(d->name, u->stage->channels[c]) ? key : d->key;
         return fail(e, "the stage '%s' reads %s: the samples have no \"%s\"", u->stage->name, u->stage->channels[c],
                     key);
     }
@@ -449,13 +455,29 @@ static int run_stage(struct evaluation_of_line *v, struct stage_use *u, const st
     return s->run(&c, e) ? fail_in(e, "stage %s", s->name) : 0;
 }
 
+/* Channels of models whose weights have moved since the rollout: NAME+ becomes NAME. */
+static void renew_channels(struct batch *b)
+{
+    for (int c = 0; c < b->channels; c++) {
+        char name[sizeof b->channel[c].name];
+        snprintf(name, sizeof name, "%s", b->channel[c].name);
+        size_t n = strlen(name) - 1;
+        if (name[n] != '+')
+            continue;
+        name[n] = 0;
+        memcpy(b->channel[batch_channel(b, name, 1)].value, b->channel[c].value, (size_t)b->tokens * sizeof(double));
+    }
+}
+
 static int run_stages(struct evaluation_of_line *v, struct denominators *den, struct error *e)
 {
     struct batch *b = &v->batch;
     batch_channel(b, "policy.logp", 1);
     for (int k = STAGE_SCORE; k < STAGE_KINDS; k++) { /* collection, then advantages, then losses, as the loop has it */
-        if (k == STAGE_LOSS)
+        if (k == STAGE_LOSS) {
             batch_denominators(b, 0, b->groups, v->phase->rollout.max_new, den);
+            renew_channels(b);
+        }
         for (int i = 0; i < v->phase->stages; i++)
             if ((int)v->phase->stage[i].stage->kind == k && run_stage(v, &v->phase->stage[i], den, e))
                 return -1;

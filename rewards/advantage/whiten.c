@@ -8,7 +8,7 @@
 #include "../stage.h"
 #include <math.h>
 
-enum { P_VARIANCE, P_EPS, P_CENTRE };
+enum { P_VARIANCE, P_EPS, P_CENTRE, P_ON };
 enum { UNBIASED, POPULATION };
 
 static const struct param params[] = {
@@ -17,6 +17,7 @@ static const struct param params[] = {
     {"eps", PARAM_NUMBER, "1e-8", 1e-24, 1, NULL, "Least variance, or what is added to it.", NULL},
     {"centre", PARAM_BOOL, "false", 0, 0, NULL,
      "What is whitened is the response's reward minus the mean of its group, instead of the tokens' returns.", NULL},
+    {"on", PARAM_BOOL, "true", 0, 0, NULL, "false: they become the advantage as they are.", NULL},
     {0}};
 
 /* What is whitened: x[t] of every token, use[t] of those that count. */
@@ -46,6 +47,10 @@ static int run(struct stage_call *c, struct error *e)
     double mean = stat_mean(x, use, b->tokens), deviation = stat_std(x, use, b->tokens, unbiased);
     double variance = deviation * deviation, eps = p[P_EPS].num;
     double scale = sqrt(unbiased ? variance + eps : fmax(variance, eps));
+    if (p[P_ON].num == 0) {
+        mean = 0;
+        scale = 1;
+    }
     for (int t = 0; t < b->tokens; t++)
         b->advantage[t] = use[t] ? (x[t] - mean) / scale : 0;
     mem_free(x);

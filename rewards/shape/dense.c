@@ -53,7 +53,7 @@ static int run(struct stage_call *c, struct error *e)
             b->token_reward[t] = 0;
         for (int k = 0; b->kept[i] && k < b->components; k++) {
             double weight = component_weight(c->p[P_WEIGHTS].text, b->component[k].name);
-            if (b->component[k].written && weight != 0)
+            if (b->component[k].written && !b->component[k].aside && weight != 0)
                 place(b, i, &b->component[k], weight);
         }
         if (!isfinite(b->reward[i]))

@@ -36,6 +36,11 @@ static double component_value(const struct batch *b, const struct component *k, 
     return n > 0 ? sum / n : 0;
 }
 
+static int is_part(const struct component *k)
+{
+    return k->written && !k->aside && k->level != LEVEL_GROUP;
+}
+
 static int run(struct stage_call *c, struct error *e)
 {
     struct batch *b = c->b;
@@ -45,7 +50,7 @@ static int run(struct stage_call *c, struct error *e)
     for (int i = 0; i < b->samples; i++) {
         double reward = 0;
         for (int k = 0; b->kept[i] && k < b->components; k++) {
-            if (!b->component[k].written || weight[k] == 0)
+            if (!is_part(&b->component[k]) || weight[k] == 0)
                 continue;
             double value = component_value(b, &b->component[k], i);
             if (!isfinite(value))
