@@ -693,7 +693,7 @@ int verb_rl(int argc, const char *const *argv)
     struct error e;
     if (open_recipe(t, argc, argv, &e)) {
         fprintf(stderr, "train_rl: %s\n", e.text);
-        return EXIT_USAGE;
+        return t->s.recipe.text ? EXIT_FAILED : EXIT_USAGE; /* what the recipe names, or the recipe itself */
     }
     int status = open_run(t, &e);
     if (!status) {

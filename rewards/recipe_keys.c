@@ -102,7 +102,7 @@ static const struct key_row run_keys[] = {
     INT(run_config, log_samples, "4", 0, 65536, "Rollouts written to samples.jsonl at each logged step."),
     LOCAL_INT(threads, "0", 0, 4096, "Threads; 0: one a core."),
     LOCAL_INT(micro, "0", 0, 65536, "Groups a micro-batch; 0: as memory allows."),
-    LOCAL_NUMBER(memory, "0", "MB the run may use; 0: most of what is free."),
+    LOCAL_NUMBER(memory, "0", "MB the run may use; 0: most of what the machine has."),
     LOCAL_INT(save_every, "10", 0, 1000000, "Steps between checkpoints; 0: only at the end."),
     LOCAL_NUMBER(max_seconds, "0", "Stop and save after so long; 0: no limit."),
     LOCAL_PATH(out, "Directory of the run; empty: out/RECIPE-N."),

@@ -270,7 +270,7 @@ static void refused_before_it_begins(void **state)
     assert_true(equal(log, slurp("plain-0", "log.jsonl")));
     assert_true(equal(weights, slurp("plain-0", "checkpoint/model.safetensors")));
 
-    assert_int_equal(call("rl|%s|run.memory=1|run.out=%s/none", path, folder), 2);
+    assert_int_equal(call("rl|%s|run.memory=1|run.out=%s/none", path, folder), 1);
     assert_printed("run.memory allows 1");
     assert_int_equal(call("rl|%s|rollout.sampels=4|run.out=%s/none", path, folder), 2);
     assert_printed("samples");

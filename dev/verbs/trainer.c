@@ -1,6 +1,7 @@
 /* Memory of a training run: planned from the recipe, printed, refused when it cannot fit, then allocated once. */
 #include "trainer.h"
 #include "../../model/base/clock.h"
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -28,7 +29,7 @@ static struct plan plan_of(const struct session *s)
         p.group_samples = at_least(p.group_samples, samples);
         p.group_rows = at_least(p.group_rows, s->max_prompt + samples * longest);
     }
-    p.prompt_tokens = p.groups * s->max_prompt;
+    p.prompt_tokens = (int)((unsigned)p.groups * (unsigned)s->max_prompt); /* trainer_open refuses what does not fit */
     return p;
 }
 
@@ -38,7 +39,7 @@ enum { MICRO_ROWS = 2048 };
 
 static void plan_micro(struct trainer *t, const struct plan *p)
 {
-    int asked = t->s.recipe.run.micro;
+    int asked = t->s.recipe.run.micro < p->groups ? t->s.recipe.run.micro : p->groups;
     t->micro_groups = asked > 0 ? asked : p->groups;
     t->micro_rows = asked > 0 ? asked * p->group_rows : at_least(MICRO_ROWS, p->group_rows);
     if (t->micro_rows > p->groups * p->group_rows)
@@ -157,6 +158,8 @@ static size_t planned_bytes(const struct trainer *t)
            t->sampler.tape.arena.total;
 }
 
+static const double most_of_machine = 0.9; /* what a run may plan to use where run.memory says nothing */
+
 static int plan_memory(struct trainer *t, const struct plan *p, struct error *e)
 {
     struct session *s = &t->s;
@@ -166,12 +169,14 @@ static int plan_memory(struct trainer *t, const struct plan *p, struct error *e)
     if (s->recipe.model_count)
         tape_plan(&t->frozen_tape, &s->arch, &s->device, t->micro_rows, t->micro_rows, store, 0);
     sampler_plan(&t->sampler, &s->arch, &s->device, p->slots, s->max_prompt, p->max_new, p->support);
-    double need = (double)planned_bytes(t) / (1 << 20), limit = s->recipe.run.memory;
-    if (limit > 0 && need > limit)
-        return fail(e,
-                    "the run needs %.0f MB and run.memory allows %.0f; lower rollout.slots, rollout.samples, "
-                    "rollout.max_new or run.micro",
-                    need, limit);
+    double need = (double)planned_bytes(t) / (1 << 20), asked = s->recipe.run.memory;
+    double limit = asked > 0 ? asked : most_of_machine * (double)mem_machine() / (1 << 20);
+    if (need > limit)
+        return fail(
+            e,
+            "the run needs %.0f MB and %s allows %.0f; lower rollout.slots, rollout.samples, rollout.max_new or "
+            "run.micro",
+            need, asked > 0 ? "run.memory" : "this machine", limit);
     return 0;
 }
 
@@ -197,6 +202,9 @@ int trainer_open(struct trainer *t, const char *recipe, const char *const *overr
             e, "the recipe needs texts without their prompt, which begin with a first token, but the tokenizer has "
                "neither a beginning nor an end of sequence");
     struct plan p = plan_of(&t->s);
+    if ((double)p.groups * t->s.max_prompt > INT_MAX)
+        return fail(e, "%d prompts of up to %d tokens are too many for one step; lower rollout.prompts or batch",
+                    p.groups, t->s.max_prompt);
     plan_micro(t, &p);
     if (plan_memory(t, &p, e) || open_models(t, e))
         return -1;
