@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include "../dev/verbs/sweep_grid.h"
 #include "run_files.h"
 #include <cmocka.h> /* last: its macro fail() would change our declaration */
 
@@ -73,6 +74,34 @@ static const char *recipe_of(const char *word)
     return "chain";
 }
 
+/* Is key=value a key of the recipe? */
+static void expect_recipe_key(const char *recipe, const char *word)
+{
+    struct error e = {""};
+    struct recipe *r = mem_alloc(1, sizeof *r);
+    if (recipe_load(r, recipe, &word, 1, &e))
+        fail_msg("%s: %s", word, e.text);
+    recipe_free(r);
+    mem_free(r);
+}
+
+/* Every value of key=A,B,C. */
+static void expect_list(const char *recipe, const char *word)
+{
+    struct grid *g = mem_alloc(1, sizeof *g);
+    struct error e = {""};
+    if (grid_read(g, 1, &word, &e))
+        fail_msg("%s: %s", word, e.text);
+    for (int i = 0; i < g->combinations; i++) {
+        char *one[MAX_SWEEP_WORDS];
+        assert_int_equal(grid_words(g, i, one), 1);
+        expect_recipe_key(recipe, one[0]);
+        mem_free(one[0]);
+    }
+    grid_free(g);
+    mem_free(g);
+}
+
 /* Is key=value an option of the verb, or a key of the recipe? */
 static void expect_key(const struct verb *v, const char *recipe, const char *word)
 {
@@ -80,11 +109,10 @@ static void expect_key(const struct verb *v, const char *recipe, const char *wor
     struct error e = {""};
     if (v->options && !verb_options(v, 1, &word, value, &e))
         return;
-    struct recipe *r = mem_alloc(1, sizeof *r);
-    if (recipe_load(r, recipe, &word, 1, &e))
-        fail_msg("%s: %s", word, e.text);
-    recipe_free(r);
-    mem_free(r);
+    if (v->run == verb_row_sweep.run)
+        expect_list(recipe, word);
+    else
+        expect_recipe_key(recipe, word);
 }
 
 static void try_example(const char *line)

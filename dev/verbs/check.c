@@ -33,14 +33,6 @@ static void print_differences(FILE *f, const struct expectation *x, const struct
         fprintf(f, "    and %d more\n", n - MOST_DIFFERENCES);
 }
 
-static const struct measured *find_measured(const struct measured *m, int n, const char *name)
-{
-    for (int i = 0; i < n; i++)
-        if (!strcmp(m[i].name, name))
-            return &m[i];
-    return NULL;
-}
-
 static int seed_number(const struct expectation *x, long seed)
 {
     for (int i = 0; i < x->seeds; i++)
@@ -78,7 +70,7 @@ int check_run(FILE *f, const struct expectation *x, const struct run_files *r, s
     fprintf(f, "%s against %s (%d seeds)\n  %-20s %10s %10s   accepted\n", r->dir, x->recipe, x->seeds, "", "this run",
             "mean");
     for (int i = 0; i < x->metrics; i++) {
-        const struct measured *one = find_measured(m, n, x->metric[i].name);
+        const struct measured *one = measured_find(m, n, x->metric[i].name);
         inside += print_metric(f, &x->metric[i], one);
         same += at >= 0 && one && one->value == x->metric[i].value[at];
     }
@@ -203,29 +195,6 @@ static int read_seeds(const char *text, long *seed, struct error *e)
     }
 }
 
-/* 0: nothing is in the directory yet; 1: a run that goes on; 2: one that is finished. -1: one of other settings than
- * are asked for. */
-static int state_of(const char *dir, const struct recipe *wanted, struct error *e)
-{
-    char log[700];
-    struct run_files r;
-    struct settings s;
-    struct difference d;
-    snprintf(log, sizeof log, "%s/log.jsonl", dir);
-    if (file_size(log) < 0)
-        return 0;
-    if (run_read(&r, dir, e))
-        return -1;
-    settings_read(&s, wanted->text);
-    int state = run_is_finished(&r, NULL) ? 1 : 2;
-    if (settings_compare(&r.settings, &s, &d, 1))
-        state = fail(e, "%s holds a run with %s = %s, not %s; remove it, or check the directory itself", dir, d.name,
-                     d.a ? d.a : "nothing", d.b ? d.b : "nothing");
-    settings_free(&s);
-    run_close(&r);
-    return state;
-}
-
 /* Train one seed in its directory, go on with it, or take it as it is. word[0] is the recipe. */
 static int train(const char *dir, long seed, int words, const char *const *word, struct error *e)
 {
@@ -239,12 +208,12 @@ static int train(const char *dir, long seed, int words, const char *const *word,
     memcpy(argv, word, (size_t)words * sizeof *argv);
     argv[n++] = given[0];
     argv[n++] = given[1];
-    int state = recipe_load(r, argv[0], argv + 1, n - 1, e) ? -1 : state_of(dir, r, e);
+    int state = recipe_load(r, argv[0], argv + 1, n - 1, e) ? -1 : run_state(dir, r, 0, e);
     recipe_free(r);
     mem_free(r);
-    if (state < 0 || state == 2)
+    if (state < 0 || state == RUN_WHOLE)
         return state < 0 ? -1 : 0;
-    if (state == 1 ? verb_rl(1, (const char *const[]){given[2]}) : verb_rl(n, argv))
+    if (state == RUN_CUT_OFF ? verb_rl(1, (const char *const[]){given[2]}) : verb_rl(n, argv))
         return fail(e, "seed %ld was not trained", seed);
     return 0;
 }

@@ -88,6 +88,14 @@ int expect_measure(const struct run_files *r, struct measured m[MAX_EXPECTED], s
     return n;
 }
 
+const struct measured *measured_find(const struct measured *m, int n, const char *name)
+{
+    for (int i = 0; i < n; i++)
+        if (!strcmp(m[i].name, name))
+            return &m[i];
+    return NULL;
+}
+
 double expect_minutes(const struct run_files *r)
 {
     double seconds = 0;

@@ -43,6 +43,8 @@ struct expectation {
 
 /* The numbers of a run, at most MAX_EXPECTED; returns how many. Refuses a run that is not finished. */
 int expect_measure(const struct run_files *r, struct measured m[MAX_EXPECTED], struct error *e);
+/* The number of that name, or NULL. */
+const struct measured *measured_find(const struct measured *m, int n, const char *name);
 double expect_minutes(const struct run_files *r);
 long expect_seed(const struct run_files *r); /* -1: unknown */
 

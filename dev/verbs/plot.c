@@ -4,6 +4,7 @@
  * Reading is in runread.c, points and joining in curves.c, drawing in figure.c. To name a key better in the figure, add
  * a row to `known`.
  */
+#include "csv.h"
 #include "curves.h"
 #include "figure.h"
 #include "verbs.h"
@@ -452,22 +453,6 @@ static int draw_panel(struct plot *p, int key, struct error *e)
 }
 
 /* ---- output ---- */
-
-static void csv_text(struct text *t, const char *s)
-{
-    text_add(t, "\"", 1);
-    for (; *s; s++)
-        text_add(t, *s == '"' ? "\"\"" : s, *s == '"' ? 2 : 1);
-    text_add(t, "\"", 1);
-}
-
-static void csv_number(struct text *t, double x)
-{
-    if (isfinite(x))
-        text_addf(t, ",%.10g", x);
-    else
-        text_add(t, ",", 1);
-}
 
 /* One row a point; y is what the strong line shows. */
 static int write_csv(const struct plot *p, const char *path, struct error *e)

@@ -221,6 +221,54 @@ int run_is_finished(const struct run_files *r, struct error *e)
     return phases ? 0 : fail(e, "%s: its recipe.ini is missing or has no phases", r->dir);
 }
 
+/* Is the evaluation there that the last phase ends with? */
+static int is_measured(const struct run_files *r, const struct recipe *wanted)
+{
+    const char *last = wanted->phase[wanted->phases - 1].name;
+    size_t i;
+    json_t *o;
+    json_array_foreach(r->eval, i, o) if (!strcmp(json_get_string(o, "milestone", ""), last)) return 1;
+    return 0;
+}
+
+/* settings_compare, and where that finds nothing every text that is not the same. */
+static int differ(const struct settings *a, const struct settings *b, int exactly, struct difference *d)
+{
+    if (settings_compare(a, b, d, 1))
+        return 1;
+    for (int i = 0; exactly && i < a->n; i++) {
+        const char *name = a->row[i].name, *other = settings_get(b, name);
+        *d = (struct difference){name, a->row[i].value, other};
+        if (!other || strcmp(other, a->row[i].value))
+            return 1;
+    }
+    return 0;
+}
+
+int run_state(const char *dir, const struct recipe *wanted, int exactly, struct error *e)
+{
+    char path[700];
+    struct run_files r = {0};
+    struct settings s;
+    struct difference d;
+    snprintf(path, sizeof path, "%.600s/log.jsonl", dir);
+    int begun = file_size(path) >= 0, state = RUN_CUT_OFF;
+    snprintf(r.dir, sizeof r.dir, "%.580s", dir);
+    if (begun ? run_read(&r, dir, e) : read_settings(&r, e))
+        return -1;
+    settings_read(&s, wanted->text);
+    if (!begun && r.settings.n == 0)
+        state = RUN_NONE;
+    else if (differ(&r.settings, &s, exactly, &d))
+        state = fail(e, "%s holds a run with %s = %s, not %s; remove it, or name another directory", dir, d.name,
+                     d.a ? d.a : "nothing", d.b ? d.b : "nothing");
+    else if (begun && !run_is_finished(&r, NULL) && is_measured(&r, wanted))
+        state = RUN_WHOLE;
+    settings_free(&s);
+    run_close(&r);
+    return state;
+}
+
 const char *run_recipe(const struct run_files *r)
 {
     const char *name = recipe_titled(r->settings.title);

@@ -32,6 +32,10 @@ double run_number(const json_t *o, const char *key);             /* NAN: missing
 int run_phase_of(const struct run_files *r, const json_t *line); /* -1: none */
 /* Has every phase of recipe.ini made its steps? -1 and what is missing when not. */
 int run_is_finished(const struct run_files *r, struct error *e);
+/* What a directory holds that is to be the run of a recipe. -1: a run of other settings; the seed, logging, the place
+ * of models and how often is evaluated only count with `exactly`. */
+enum run_state { RUN_NONE, RUN_CUT_OFF, RUN_WHOLE }; /* whole: all steps, and the evaluation after the last of them */
+int run_state(const char *dir, const struct recipe *wanted, int exactly, struct error *e);
 /* The recipe's name: a built-in one with the same title, else that of the directory. */
 const char *run_recipe(const struct run_files *r);
 

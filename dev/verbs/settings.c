@@ -33,14 +33,15 @@ static void trim(const char **s, size_t *len)
         --*len;
 }
 
-/* Length of the text up to one of `ends` outside quotes and parentheses. */
-static size_t span(const char *s, size_t len, const char *ends)
+size_t settings_span(const char *s, size_t len, const char *ends)
 {
     int depth = 0, quoted = 0;
     for (size_t i = 0; i < len; i++) {
         if (quoted) {
-            i += s[i] == '\\';
-            quoted = i < len && s[i] != '"';
+            if (s[i] == '\\')
+                i++;
+            else
+                quoted = s[i] != '"';
             continue;
         }
         if (depth == 0 && strchr(ends, s[i]))
@@ -57,8 +58,8 @@ static void read_arguments(struct settings *s, const char *call, const char *p, 
 {
     char name[300];
     for (size_t n, left = len; left; p += n, left -= n) {
-        n = span(p, left, ",");
-        size_t equals = span(p, n, "="), key = equals, rest = n > equals ? n - equals - 1 : 0;
+        n = settings_span(p, left, ",");
+        size_t equals = settings_span(p, n, "="), key = equals, rest = n > equals ? n - equals - 1 : 0;
         const char *k = p, *v = p + equals + 1;
         trim(&k, &key);
         if (key && n > equals) {
@@ -78,7 +79,7 @@ static void read_stages(struct settings *s, const char *name, const char *p, siz
     int at = s->n;
     add(s, name, "", 0, line);
     for (size_t n, left = len; left; p += n, left -= n) {
-        n = span(p, left, ",");
+        n = settings_span(p, left, ",");
         const char *stage = p, *open = memchr(p, '(', n);
         size_t bytes = open ? (size_t)(open - p) : n;
         trim(&stage, &bytes);

@@ -42,4 +42,7 @@ struct difference {
  * what is logged, how often is evaluated, where a model lies. */
 int settings_compare(const struct settings *a, const struct settings *b, struct difference *d, int max);
 
+/* Length of the text up to one of `ends` outside double quotes and parentheses, at most len. */
+size_t settings_span(const char *s, size_t len, const char *ends);
+
 #endif
