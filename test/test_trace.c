@@ -12,12 +12,12 @@
 
 static const char recipe[] = "# Small\n[task]\nname = chain\nbare = 0.3\n"
                              "[model]\npreset = nano-llama\n[models]\nref = init frozen\n"
-                             "[rollout]\nprompts = 6\nsamples = 4\nmax_new = 16\n"
-                             "[eval]\nprompts = 10\nevery = 0\nsamples = 2\n[run]\nlog_samples = 24\n"
+                             "[rollout]\nprompts = 4\nsamples = 4\nmax_new = 12\n"
+                             "[eval]\nprompts = 10\nevery = 0\nsamples = 2\n[run]\nlog_samples = 16\n"
                              "[optim]\nepochs = 2\nclip = 0.05\n"
                              "[stages]\nscore = outcome, length, process\nshape = sum(length = 0.01, process = 0.1)\n"
                              "advantage = group(std = true)\nloss = clip\nregular = kl(coef = 0.1)\n"
-                             "[phase warmup]\nsource = gold\nsteps = 20\nbatch = 9\nlr = 6e-3\nloss = nll\n"
+                             "[phase warmup]\nsource = gold\nsteps = 6\nbatch = 4\nlr = 6e-3\nloss = nll\n"
                              "[phase rl]\nsource = rollout\nsteps = 12\nlr = 1e-3\nreset_optimiser = true\n";
 
 static char file[600];
@@ -192,17 +192,17 @@ static void assert_sampled(const json_t *trace, const char *run)
 static void same_as_the_run(void **state)
 {
     (void)state;
-    for (int g = 0; g < 6; g += 3) {
+    for (int g = 0; g < 4; g += 3) {
         char words[60];
         snprintf(words, sizeof words, "step=10|group=%d", g);
         json_t *t = trace_with(words);
         assert_int_equal(number(t, "group"), g);
-        assert_int_equal(number(t, "step"), 30);
+        assert_int_equal(number(t, "step"), 16);
         assert_logged(t, "whole");
         assert_sampled(t, "whole");
         json_decref(t);
     }
-    json_t *t = trace_with("phase=warmup|step=7");
+    json_t *t = trace_with("phase=warmup|step=5");
     assert_logged(t, "whole");
     assert_string_equal(json_string_value(get(t, "source")), "gold");
     json_decref(t);
@@ -269,7 +269,7 @@ static void same_from_a_checkpoint(void **state)
     snprintf(long_run, sizeof long_run, "%s|rl.steps=100000", file);
     snprintf(words, sizeof words, "rl|%s|run.threads=1|run.save_every=1|run.out=%s/cut", long_run, folder);
     pid_t pid = start(words);
-    wait_for_lines("cut", 24); /* some steps of rl */
+    wait_for_lines("cut", 10); /* some steps of rl */
     assert_int_equal(call("trace|%s/cut|run.threads=1", folder), 1);
     assert_printed("another train_rl is working in");
     kill(pid, SIGKILL);
@@ -647,7 +647,7 @@ static void refusals(void **state)
     refused("phase=rk", 2, "did you mean 'rl'");
     refused("step=12", 2, "steps 0 to 11");
     refused("step=-1", 2, "step");
-    refused("group=6|step=0", 1, "groups 0 to 5");
+    refused("group=4|step=0", 1, "groups 0 to 3");
     refused("grup=1", 2, "grup");
     refused("run.out=elsewhere", 2, "writes no run directory");
     refused("step=0|html=/nowhere/at/all.html", 1, "/nowhere/at/all.html");
