@@ -19,6 +19,33 @@ static const struct worked worked[] = {
      "ples\":[{\"values\":[0.7,0.8],\"vpred\":[0.75,0.9]},{\"values\":[0.6,0.6,0.7,0.8],\"vpred\":[0.65,0."
      "7,0.85,1.0]},{\"values\":[0.5,0.4,0.3],\"vpred\":[0.55,0.5,0.45]}]}]",
      NULL},
+    {"pf_ppo", "{\"adv_before\":true}",
+     "{\"loss\":0.25087849,\"r2\":0.92564103,\"dlogp\":[[[-0.15679249,-0.14187171],[null,null,null],[null,"
+     "null],[0.43408204]],[[null,null],[null,null,null,null],[null,null,null]]],\"groups\":[{\"samples\":["
+     "{\"advantage\":[1.1349737,null],\"kept\":true,\"weight\":0.5},{\"kept\":false,\"weight\":0},{\"kept"
+     "\":false},{\"advantage\":[-1.2863035],\"kept\":true}]},{\"samples\":[{\"kept\":false},{\"advantage\""
+     ":[0.70435979,null,null,null],\"kept\":true},{\"advantage\":[-1.1445847,null,null],\"kept\":true}]}]}",
+     "[{\"samples\":[{\"rewards\":{\"rm\":1.4}},{\"rewards\":{\"rm\":0.2}},{\"rewards\":{\"rm\":0.5}},{\"r"
+     "ewards\":{\"rm\":-1}}]},{\"samples\":[{\"rewards\":{\"rm\":0.9}},{\"rewards\":{\"rm\":1.1}},{\"rewar"
+     "ds\":{\"rm\":-0.3}}]}]",
+     NULL},
+    {"pf_ppo", "{\"strategy\":\"all\"}", "{\"r2\":0.58692145}",
+     "[{\"samples\":[{\"rewards\":{\"rm\":1.4}},{\"rewards\":{\"rm\":0.2}},{\"rewards\":{\"rm\":0.5}},{\"r"
+     "ewards\":{\"rm\":-1}}]},{\"samples\":[{\"rewards\":{\"rm\":0.9}},{\"rewards\":{\"rm\":1.1}},{\"rewar"
+     "ds\":{\"rm\":-0.3}}]}]",
+     NULL},
+    {"pf_ppo", "{\"strategy\":\"br\",\"br_index\":[0,0]}",
+     "{\"r2\":0.66397631,\"groups\":[{\"samples\":[{\"weight\":0.57142857},{\"weight\":0.14285714},{},{}]}"
+     ",{\"samples\":[{},{\"weight\":0.66666667},{}]}]}",
+     "[{\"samples\":[{\"rewards\":{\"rm\":1.4}},{\"rewards\":{\"rm\":0.2}},{\"rewards\":{\"rm\":0.5}},{\"r"
+     "ewards\":{\"rm\":-1}}]},{\"samples\":[{\"rewards\":{\"rm\":0.9}},{\"rewards\":{\"rm\":1.1}},{\"rewar"
+     "ds\":{\"rm\":-0.3}}]}]",
+     NULL},
+    {"pf_ppo", "{\"strategy\":\"pow\"}", "{\"r2\":0.83565221}",
+     "[{\"samples\":[{\"rewards\":{\"rm\":1.4}},{\"rewards\":{\"rm\":0.2}},{\"rewards\":{\"rm\":0.5}},{\"r"
+     "ewards\":{\"rm\":-1}}]},{\"samples\":[{\"rewards\":{\"rm\":0.9}},{\"rewards\":{\"rm\":1.1}},{\"rewar"
+     "ds\":{\"rm\":-0.3}}]}]",
+     NULL},
 };
 enum { WORKED = sizeof worked / sizeof *worked };
 
