@@ -2,6 +2,7 @@
  */
 #include "verbs.h"
 #include "expect.h"
+#include "methods.h"
 #include "../../data/task.h"
 #include "../../model/base/mem.h"
 #include "../../model/transformer.h"
@@ -176,6 +177,8 @@ static void show_recipe(FILE *f, const struct recipe_file *r)
     struct expectation *x = mem_alloc(1, sizeof *x);
     struct error e;
     fprintf(f, "%s (recipe)\n%s", r->name, r->text);
+    if (variants_of(f, r, "\nvariants, taken with variant=NAME: "))
+        fputc('\n', f);
     if (!r->expect)
         fprintf(f, "\nexpectation: none yet; train_rl check %s seeds=1..5 write=FILE makes one\n", r->name);
     else if (expect_parse(x, r->expect, strlen(r->expect), &e))
@@ -344,6 +347,17 @@ static void list_sections(void)
         print_item(free_sections[i].name, free_sections[i].sentence);
 }
 
+static void list_methods(void)
+{
+    methods_print(stdout);
+}
+
+static void list_variants(void)
+{
+    if (!variants_print(stdout))
+        puts("  (none)");
+}
+
 /* Methods that compute and do not train: those with a recipe are listed there. */
 static void list_tools(void)
 {
@@ -364,14 +378,39 @@ static void list_verbs(void)
 static const struct {
     const char *name;
     void (*print)(void);
-} listing[] = {{"verbs", list_verbs},       {"recipes", list_recipes}, {"tasks", list_tasks}, {"stages", list_stages},
-               {"sections", list_sections}, {"models", list_models},   {"tools", list_tools}};
+} listing[] = {{"verbs", list_verbs},     {"recipes", list_recipes},   {"tasks", list_tasks},
+               {"stages", list_stages},   {"sections", list_sections}, {"models", list_models},
+               {"methods", list_methods}, {"variants", list_variants}, {"tools", list_tools}};
 enum { LISTINGS = sizeof listing / sizeof *listing };
+
+static const struct param list_options[] = {
+    {"format", PARAM_CHOICE, "text", 0, 0, "text|markdown", "With methods: markdown is the table of the README.", NULL},
+    {0}};
+
+/* The last word may be an option; only methods have another format than text. */
+static int read_format(int *argc, const char *const *argv, struct error *e)
+{
+    struct value format;
+    int last = *argc > 0 && strchr(argv[*argc - 1], '=') != NULL;
+    if (verb_options(&verb_row_list, last, argv + *argc - last, &format, e))
+        return -1;
+    *argc -= last;
+    if (format.num == 1 && (*argc != 1 || (strcmp(argv[0], "methods") && strcmp(argv[0], "method"))))
+        return fail(e, "format=markdown goes with methods only");
+    return (int)format.num;
+}
 
 static int run_list(int argc, const char *const *argv)
 {
     struct error e;
     const char *names[LISTINGS];
+    int markdown = read_format(&argc, argv, &e);
+    if (markdown < 0)
+        return verb_usage(&verb_row_list, &e);
+    if (markdown) {
+        methods_markdown(stdout);
+        return EXIT_DONE;
+    }
     if (argc > 1) {
         fail(&e, "one kind at a time");
         return verb_usage(&verb_row_list, &e);
@@ -402,13 +441,16 @@ static int run_list(int argc, const char *const *argv)
 const struct verb verb_row_list = {
     "list",
     "Names and sentences of everything there is.",
-    "[verbs|recipes|tasks|stages|sections|models|tools]",
-    "Without a word, all of them. `train_rl show NAME` has one in full.\n"
+    "[verbs|recipes|tasks|stages|sections|models|methods|variants|tools] [format=markdown]",
+    "Without a word, all of them. `train_rl show NAME` has one in full. Methods are the recipes whose title names a "
+    "paper;\n"
+    "variants are other values of their knobs, what other programs compute under the same name.\n"
     "\n"
     "Examples:\n"
     "  train_rl list\n"
-    "  train_rl list stages\n",
-    NULL,
+    "  train_rl list stages\n"
+    "  train_rl list methods format=markdown\n",
+    list_options,
     run_list,
 };
 const struct verb verb_row_show = {
@@ -418,7 +460,7 @@ const struct verb verb_row_show = {
     "NAME is a stage (KIND.NAME where two kinds share a name), a task, a recipe, a model preset, or a section of a\n"
     "recipe; everything of that name is shown. With a recipe stands what runs of it have given, where that was "
     "measured:\n"
-    "mean and deviation over seeds, and the interval by which check judges one more run.\n"
+    "mean and deviation over seeds, and the interval by which check judges one more run; and the variants it has.\n"
     "\n"
     "Examples:\n"
     "  train_rl show clip\n"
