@@ -31,16 +31,16 @@ int is_method(const struct recipe_file *r)
     return strstr(r->text, "\n[params]") && names_year(title, strcspn(title, "\n"));
 }
 
-/* The comment as one line, from "Reproduces:" up to the end of its first sentence: a full stop before a capital. */
-static void add_sentence(struct text *t, const struct recipe_file *r)
+/* Of the comment as one line the sentence after `word`: up to a full stop before a capital, or to the end. */
+static void add_sentence(struct text *t, const struct recipe_file *r, const char *word)
 {
     struct text all = {0};
     for (const char *p = r->text; *p == '#'; p += strcspn(p, "\n"), p += *p == '\n') {
         const char *line = p + strspn(p, "# ");
         text_addf(&all, "%s%.*s", all.len ? " " : "", (int)strcspn(line, "\n"), line);
     }
-    const char *from = strstr(all.s ? all.s : "", "Reproduces: ");
-    from = from ? from + 12 : all.s ? all.s : "";
+    const char *from = all.s ? strstr(all.s, word) : NULL;
+    from = from ? from + strlen(word) : "";
     size_t n = strlen(from);
     for (size_t i = 0; from[i]; i++)
         if (from[i] == '.' && from[i + 1] == ' ' && isupper((unsigned char)from[i + 2])) {
@@ -136,18 +136,20 @@ static const struct expected *find_expected(const struct expectation *x, const c
     return NULL;
 }
 
-/* Greedy accuracy before and after, where the recipe ships what its runs gave. */
-static void print_shown(FILE *f, const struct recipe_file *r)
+/* Greedy accuracy before and after, where the recipe ships what its runs gave; else what its comment says. */
+static void add_shown(struct text *t, const struct recipe_file *r)
 {
     struct expectation *x = mem_alloc(1, sizeof *x);
     struct error e;
     if (r->expect && expect_parse(x, r->expect, strlen(r->expect), &e) == 0) {
         const struct expected *before = find_expected(x, "before.accuracy"), *after = find_expected(x, "rl.accuracy");
         if (before && after)
-            fprintf(f, "greedy %.1f to %.1f %%, %d seeds", 100 * before->mean, 100 * after->mean, x->seeds);
+            text_addf(t, "greedy %.1f to %.1f %%, %d seeds", 100 * before->mean, 100 * after->mean, x->seeds);
     } else {
-        fputs("not yet", f);
+        add_sentence(t, r, "Shown: ");
     }
+    if (t->len == 0)
+        text_add(t, "not yet", -1);
     expect_free(x);
     mem_free(x);
 }
@@ -178,12 +180,13 @@ static void print_cell(FILE *f, const struct text *t)
 
 static void print_row(FILE *f, const struct recipe_file *r)
 {
-    struct text cell[4] = {{0}};
+    struct text cell[5] = {{0}};
     struct settings s;
     settings_read(&s, r->text);
     split_title(r, &cell[0], &cell[2]);
-    add_sentence(&cell[1], r);
+    add_sentence(&cell[1], r, "Reproduces: ");
     add_stages(&cell[3], &s);
+    add_shown(&cell[4], r);
     for (int i = 0; i < 3; i++) {
         fputs("| ", f);
         print_cell(f, &cell[i]);
@@ -195,9 +198,9 @@ static void print_row(FILE *f, const struct recipe_file *r)
     fputs(" | ", f);
     print_checks(f, r);
     fputs(" | ", f);
-    print_shown(f, r);
+    print_cell(f, &cell[4]);
     fputs(" |\n", f);
-    for (int i = 0; i < 4; i++)
+    for (int i = 0; i < 5; i++)
         text_free(&cell[i]);
     settings_free(&s);
 }
@@ -216,7 +219,7 @@ void methods_print(FILE *f)
         struct text t = {0};
         if (!is_method(r))
             continue;
-        add_sentence(&t, r);
+        add_sentence(&t, r, "Reproduces: ");
         fprintf(f, "  %-16s %s\n", r->name, t.s ? t.s : "");
         text_free(&t);
     }
