@@ -53,6 +53,23 @@ static void overlong_is_a_ramp(void **state)
     batch_free(&b);
 }
 
+/* When dropped groups are replaced, the stages run again on the whole batch: nothing may be paid twice. */
+static void a_second_round_pays_once(void **state)
+{
+    (void)state;
+    struct batch b;
+    open_batch(&b);
+    fill_batch(&b, 0, 0);
+    for (int round = 0; round < 2; round++) {
+        run_named(&b, STAGE_SCORE, "outcome", "");
+        run_named(&b, STAGE_SHAPE, "sum", "");
+        run_named(&b, STAGE_SHAPE, "overlong", "l_max=12;l_cache=8");
+        run_named(&b, STAGE_SHAPE, "kl", "coef=0");
+    }
+    near_to(b.reward[6], 1 - 0.625, 1e-15); /* right, 9 tokens */
+    batch_free(&b);
+}
+
 static void masked_samples_stay_in_the_statistics(void **state)
 {
     (void)state;
@@ -277,11 +294,17 @@ static void clipped_weights(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(overlong_is_a_ramp),           cmocka_unit_test(masked_samples_stay_in_the_statistics),
-        cmocka_unit_test(groups_can_all_stay),          cmocka_unit_test(each_leaves_itself_out),
-        cmocka_unit_test(whitening_counts_tokens),      cmocka_unit_test(kl_in_the_reward),
-        cmocka_unit_test(weights_of_a_sampler),         cmocka_unit_test(estimates_at_the_ends),
-        cmocka_unit_test(what_is_no_number_stays_none), cmocka_unit_test(clipped_weights),
+        cmocka_unit_test(overlong_is_a_ramp),
+        cmocka_unit_test(a_second_round_pays_once),
+        cmocka_unit_test(masked_samples_stay_in_the_statistics),
+        cmocka_unit_test(groups_can_all_stay),
+        cmocka_unit_test(each_leaves_itself_out),
+        cmocka_unit_test(whitening_counts_tokens),
+        cmocka_unit_test(kl_in_the_reward),
+        cmocka_unit_test(weights_of_a_sampler),
+        cmocka_unit_test(estimates_at_the_ends),
+        cmocka_unit_test(what_is_no_number_stays_none),
+        cmocka_unit_test(clipped_weights),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,7 +4,7 @@
  * weight. The ratio to the old policy keeps the trainer's log-probability below it.
  *
  * Sampler and trainer of this program are one arithmetic, so in training every weight is exactly 1 on the CPU, and the
- * metric tis.mismatch says so. The weights are kept as the component `tis`, the advantages before as `unweighted`.
+ * metric tis.mismatch says so. The weights are kept as the number `tis`, the advantages before as `unweighted`.
  */
 #include "../stage.h"
 #include <math.h>
@@ -54,8 +54,8 @@ static int run(struct stage_call *c, struct error *e)
     (void)e;
     struct batch *b = c->b;
     double sum = 0, count = 0, tokens = 0, mismatch = 0;
-    double *weight = batch_component(b, "tis", LEVEL_TOKEN)->value;
-    double *before = batch_component(b, "unweighted", LEVEL_TOKEN)->value;
+    double *weight = batch_number(b, "tis", LEVEL_TOKEN)->value;
+    double *before = batch_number(b, "unweighted", LEVEL_TOKEN)->value;
     for (int i = 0; i < b->samples; i++) {
         sample_weights(b, i, c->p, weight, &mismatch);
         int n = b->kept[i] ? trained_tokens(b, i) : 0;

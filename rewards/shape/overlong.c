@@ -1,5 +1,5 @@
 /* Soft punishment of overlong answers: nothing up to l_max - l_cache tokens, then a straight line down to -factor at
- * l_max, and -factor beyond. It is added to the reward that stages before it made, and kept as the component
+ * l_max, and -factor beyond. It is added to the reward that stages before it made, and kept as the number
  * `overlong`.
  *
  * The floor of -factor is the paper's. (The official recipe lets the line go on, which shows only beyond l_max, where
@@ -29,7 +29,7 @@ static int run(struct stage_call *c, struct error *e)
     (void)e;
     struct batch *b = c->b;
     double max = c->p[P_MAX].num, cache = c->p[P_CACHE].num, punished = 0, kept = 0;
-    double *value = batch_component(b, "overlong", LEVEL_SEQUENCE)->value;
+    double *value = batch_number(b, "overlong", LEVEL_SEQUENCE)->value;
     for (int i = 0; i < b->samples; i++) {
         value[i] = b->kept[i] ? c->p[P_FACTOR].num * overlong(trained_tokens(b, i), max, cache) : 0;
         if (!b->kept[i])
