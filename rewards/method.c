@@ -84,3 +84,15 @@ json_t *method_tokens(const struct batch *b, const double *value)
     }
     return groups;
 }
+
+void method_sum_steps(struct method_call *c)
+{
+    const struct batch *b = c->b;
+    const double *step = batch_given(b, "process", LEVEL_STEP);
+    for (int i = 0; i < b->samples && step; i++) {
+        double sum = 0;
+        for (int k = b->step_first[i]; k < b->step_first[i + 1]; k++)
+            sum += step[k];
+        json_object_set_new(method_sample(c, i), "reward", method_real(sum));
+    }
+}

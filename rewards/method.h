@@ -54,6 +54,8 @@ json_t *method_sample(const struct method_call *c, int sample);     /* its objec
 /* Numbers of the batch as JSON, nested as the groups of the line: [group][sample] and [group][sample][token]. */
 json_t *method_samples(const struct batch *b, const double *value);
 json_t *method_tokens(const struct batch *b, const double *value);
+/* In the answer, the reward of a sample becomes the sum over its steps (component `process`). */
+void method_sum_steps(struct method_call *c);
 /* A number, null when it is not finite. */
 json_t *method_real(double x);
 

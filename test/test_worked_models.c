@@ -46,6 +46,28 @@ static const struct worked worked[] = {
      "ewards\":{\"rm\":-1}}]},{\"samples\":[{\"rewards\":{\"rm\":0.9}},{\"rewards\":{\"rm\":1.1}},{\"rewar"
      "ds\":{\"rm\":-0.3}}]}]",
      NULL},
+    {"vgpo", "{}",
+     "{\"loss\":-0.34802301,\"dlogp\":[[[-0.10783499,-0.097573136],[null,null,null],[null,null],[null]],[["
+     "-0.035714286,-0.032315622],[null,null,null,null],[null,null,null]]],\"groups\":[{\"samples\":[{\"adv"
+     "antage\":[1.3660239,1.3660239]},{},{\"advantage\":[-0.8660239,null]},{}]},{\"samples\":[{},{},{\"adv"
+     "antage\":[0.5,null,null]}]}]}",
+     "[{\"samples\":[{\"steps\":[[0,2]],\"step_rewards\":[1]},{\"steps\":[[0,3]],\"step_rewards\":[1]},{\""
+     "steps\":[[0,2]],\"step_rewards\":[0]},{\"steps\":[[0,1]],\"step_rewards\":[0]}]},{\"samples\":[{\"st"
+     "eps\":[[0,2]],\"step_rewards\":[1]},{\"steps\":[[0,4]],\"step_rewards\":[1]},{\"steps\":[[0,3]],\"st"
+     "ep_rewards\":[1]}]}]",
+     NULL},
+    {"grpo_s", "{}",
+     "{\"loss\":0.10138421,\"dlogp\":[[[-0.047830075,-0.043475175],[null,null,null],[null,null],[null]],[["
+     "null,null],[null,null,null,null],[0.061130933,0.058158383,0.074625359]]],\"scale\":[{\"alpha_m\":0.8"
+     "4641484,\"alpha_d\":[0.83553344,0.95284456,1.0634578,1.1315155]},{\"alpha_m\":1,\"alpha_d\":[0.88332"
+     "517,1,1.1084652]}],\"groups\":[{\"samples\":[{\"advantage\":[0.61245895,null]},{\"advantage\":[0.698"
+     "44982,null,null]},{\"advantage\":[-0.77953106,null]},{\"advantage\":[-0.82941838]}]},{\"samples\":[{"
+     "\"advantage\":[0.50998714,null]},{\"advantage\":[0.57734927,null,null,null]},{\"advantage\":[-1.2799"
+     "431,null,null]}]}]}",
+     "[{\"samples\":[{\"similarity\":0.9,\"gap\":0.1},{\"similarity\":0.6,\"gap\":0.4},{\"similarity\":0.3"
+     ",\"gap\":0.9},{\"similarity\":0.1,\"gap\":2.5}]},{\"samples\":[{\"similarity\":0.8,\"gap\":0.2},{\"s"
+     "imilarity\":0.5,\"gap\":0.6},{\"similarity\":0.2,\"gap\":1.1}]}]",
+     NULL},
 };
 enum { WORKED = sizeof worked / sizeof *worked };
 

@@ -410,10 +410,12 @@ static int is_written(const struct batch *b, const char *name)
 
 static int is_given(const struct evaluation_of_line *v, const struct stage *s)
 {
+    if (s->kind != STAGE_SCORE)
+        return 0;
     for (const struct datum *d = v->method ? v->method->data : NULL; d && d->key; d++)
         if (d->instead && strcmp(d->instead, s->name) == 0 && is_written(&v->batch, d->name))
             return 1;
-    return s->kind == STAGE_SCORE && is_written(&v->batch, s->name);
+    return is_written(&v->batch, s->name);
 }
 
 /* A term whose coefficient is 0 reads nothing that the samples lack. */
