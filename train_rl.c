@@ -196,7 +196,7 @@ static int collect_gold(struct trainer *t, const struct phase *ph, struct error 
         int n = tokenizer_encode(s->tokenizer, gold.s, gold.len, 0, &t->encode_ids, &t->encode_cap, e);
         int room = s->arch.context - (t->batch.prompt_first[g + 1] - t->batch.prompt_first[g]);
         room = room < s->max_gold ? room : s->max_gold;
-        if (n < 0 || n + 1 > room) {
+        if (n < 0 || n - (s->special.eos < 0) > room) {
             status =
                 n < 0 ? -1
                       : fail(e, "prompt %llu: its gold text has %d tokens and an end; behind the prompt is room for %d",

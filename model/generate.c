@@ -312,7 +312,7 @@ static int check_requests(const struct sampler *s, const struct model *m, const 
             return fail(e, "prompt %d has %d tokens, more than the %d planned for", i, q[i].prompt_len, s->max_prompt);
         if (q[i].max_new < 1 || q[i].max_new > s->max_new)
             return fail(e, "%d new tokens asked for; between 1 and %d are possible", q[i].max_new, s->max_new);
-        if (q[i].prompt_len + q[i].max_new > m->arch.context)
+        if (q[i].prompt_len + q[i].max_new - 1 > m->arch.context)
             return fail(e, "prompt %d of %d tokens and %d new ones exceed the context of %d; lower rollout.max_new", i,
                         q[i].prompt_len, q[i].max_new, m->arch.context);
         for (int t = 0; t < q[i].prompt_len; t++)

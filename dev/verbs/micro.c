@@ -9,12 +9,19 @@ int group_kept(const struct batch *b, int g)
     return stat_count(b->kept + b->group_first[g], b->group_first[g + 1] - b->group_first[g]) > 0;
 }
 
+/* Nothing is predicted from a response's last token, so it needs no row. */
+static int response_rows(const struct batch *b, int i)
+{
+    int n = b->sample_first[i + 1] - b->sample_first[i];
+    return n > 1 ? n - 1 : 0;
+}
+
 static int group_rows(const struct batch *b, int g)
 {
     int rows = b->prompt_first[g + 1] - b->prompt_first[g];
     for (int i = b->group_first[g]; i < b->group_first[g + 1]; i++)
         if (b->kept[i])
-            rows += b->sample_first[i + 1] - b->sample_first[i];
+            rows += response_rows(b, i);
     return rows;
 }
 
@@ -37,9 +44,11 @@ static void micro_sample(struct trainer *t, int i, int parent, int last, int *ro
     struct micro *m = &t->micro;
     const struct batch *b = &t->batch;
     int first = b->sample_first[i], n = b->sample_first[i + 1] - first, S = b->max_support;
-    m->segment[(*segments)++] = (struct segment){parent, *rows, n};
+    if (n > 1)
+        m->segment[(*segments)++] = (struct segment){parent, *rows, n - 1};
     for (int k = 0; k < n; k++) {
-        m->ids[*rows + k] = b->id[first + k];
+        if (k < n - 1)
+            m->ids[*rows + k] = b->id[first + k];
         if (!b->trained[first + k])
             continue;
         int j = m->entries++;
@@ -52,7 +61,7 @@ static void micro_sample(struct trainer *t, int i, int parent, int last, int *ro
             memcpy(m->support + (size_t)j * S, b->support + (size_t)(first + k) * S, (size_t)S * sizeof *m->support);
         }
     }
-    *rows += n;
+    *rows += response_rows(b, i);
 }
 
 /* What stands in front of the responses of group g: its prompt, or a single first token. Returns its length. */
