@@ -237,7 +237,7 @@ static void wrong_options(void **state)
     expect("eval|chian", 2, NULL, "did you mean 'chain'?");
     expect("list|modles", 2, NULL, "did you mean 'models'?");
     expect("show", 2, NULL, "a name is missing");
-    expect("show|clp", 2, NULL, "did you mean 'clip'?");
+    expect("show|cliip", 2, NULL, "did you mean 'clip'?");
 }
 
 /* ---- listings ---- */

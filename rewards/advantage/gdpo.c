@@ -28,18 +28,6 @@ static const struct param params[] = {
     {"batch_ddof", PARAM_INT, "1", 0, 1, NULL, "1: unbiased there; 0: population.", "batch!=none"},
     {0}};
 
-/* The next piece of a comma-separated list, blanks around it left out; 0: no more. */
-static int next_piece(const char **list, char piece[64])
-{
-    const char *s = *list + strspn(*list, " ,");
-    size_t n = strcspn(s, ",");
-    *list = s + n;
-    while (n > 0 && s[n - 1] == ' ')
-        n--;
-    snprintf(piece, 64, "%.*s", (int)n, s);
-    return n > 0;
-}
-
 static const double *component(const struct batch *b, const char *name, struct error *e)
 {
     int at = batch_find_component(b, name);
@@ -54,7 +42,7 @@ static const double *component(const struct batch *b, const char *name, struct e
 static int apply_conditions(const struct stage_call *c, const char *name, double *value, struct error *e)
 {
     const char *list = c->p[P_CONDITION].text;
-    for (char piece[64]; next_piece(&list, piece);) {
+    for (char piece[64]; list_piece(&list, piece);) {
         char *other = strchr(piece, ':'), *least = other ? strchr(other + 1, ':') : NULL, *end;
         if (!least)
             return fail(e, "gdpo: condition '%s' is not A:B:T", piece);
@@ -94,8 +82,8 @@ static int sum_scores(const struct stage_call *c, double *sum, struct error *e)
     const char *names = c->p[P_COMPONENTS].text, *weights = c->p[P_WEIGHTS].text;
     double *value = mem_alloc((size_t)b->samples, sizeof *value);
     int status = 0;
-    for (char name[64], text[64], *end; !status && next_piece(&names, name);) {
-        double weight = next_piece(&weights, text) ? strtod(text, &end) : 1;
+    for (char name[64], text[64], *end; !status && list_piece(&names, name);) {
+        double weight = list_piece(&weights, text) ? strtod(text, &end) : 1;
         const double *from = component(b, name, e);
         if (!from) {
             status = -1;
@@ -147,7 +135,7 @@ static void whitening(const struct stage_call *c, const double *sum, double *mea
 static int run(struct stage_call *c, struct error *e)
 {
     struct batch *b = c->b;
-    double *sum = batch_component(b, "gdpo", LEVEL_SEQUENCE)->value, mean, scale;
+    double *sum = batch_number(b, "gdpo", LEVEL_SEQUENCE)->value, mean, scale;
     memset(sum, 0, (size_t)b->samples * sizeof *sum);
     memset(b->reward, 0, (size_t)b->samples * sizeof *b->reward);
     if (sum_scores(c, sum, e))

@@ -83,7 +83,7 @@ static int run(struct stage_call *c, struct error *e)
     (void)e;
     struct batch *b = c->b;
     double *ratio = mem_alloc((size_t)b->groups, sizeof *ratio);
-    double *mark = batch_component(b, "length_counts", LEVEL_GROUP)->value;
+    double *mark = batch_number(b, "length_counts", LEVEL_GROUP)->value;
     int k = (int)fmax(1, ceil(c->p[P_TOP].num * b->groups - 1e-9));
     for (int g = 0; g < b->groups; g++)
         ratio[g] = right_ratio(c, g);
