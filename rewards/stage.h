@@ -103,6 +103,10 @@ int stat_equal(const double *x, const unsigned char *kept,
                int n); /* 1: all kept values are the same, or none is kept */
 /* Weight of a component in the text that a row "*" collects, "name = number, name = number"; 1 when it is not named. */
 double component_weight(const char *weights, const char *name);
+/* The next piece of a comma-separated list, blanks around it left out; 0: no more. */
+int list_piece(const char **list, char piece[64]);
+/* One number of a component for a sample: its own, or the mean over its steps or its model-written tokens; 0: none. */
+double component_mean(const struct batch *b, const struct component *k, int sample);
 /* d = weight that aggregation `agg` gives to one token of a sample with n trained tokens: see aggregation_choices. */
 extern const char aggregation_choices[]; /* "token_mean|seq_mean_token_mean|seq_mean_token_sum|seq_sum_const" */
 double aggregation_weight(int agg, int n, const struct denominators *d);

@@ -5,6 +5,7 @@
 #include "stage.h"
 #include "../model/base/error.h"
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -163,4 +164,40 @@ double component_weight(const char *weights, const char *name)
         s = s ? s + 2 : NULL;
     }
     return 1;
+}
+
+int list_piece(const char **list, char piece[64])
+{
+    const char *s = *list + strspn(*list, " ,");
+    size_t n = strcspn(s, ",");
+    *list = s + n;
+    while (n > 0 && s[n - 1] == ' ')
+        n--;
+    snprintf(piece, 64, "%.*s", (int)n, s);
+    return n > 0;
+}
+
+static double token_mean(const struct batch *b, const double *value, int sample)
+{
+    double sum = 0;
+    int n = 0;
+    for (int t = b->sample_first[sample]; t < b->sample_first[sample + 1]; t++)
+        if (b->trained[t]) {
+            sum += value[t];
+            n++;
+        }
+    return n > 0 ? sum / n : 0;
+}
+
+double component_mean(const struct batch *b, const struct component *k, int sample)
+{
+    if (k->level == LEVEL_SEQUENCE)
+        return k->value[sample];
+    if (k->level == LEVEL_TOKEN)
+        return token_mean(b, k->value, sample);
+    int first = b->step_first[sample], n = b->step_first[sample + 1] - first;
+    double sum = 0;
+    for (int s = 0; s < n; s++)
+        sum += k->value[first + s];
+    return n > 0 ? sum / n : 0;
 }

@@ -274,8 +274,12 @@ static int other_values(const struct param *row, char value[16][64])
     int n = 0;
     char choices[256], *save = NULL;
     assert_int_equal(param_parse(row, row->def, &def, &e), 0);
-    if (row->type == PARAM_TEXT)
-        snprintf(value[n++], 64, "outcome = 2");
+    if (row->type == PARAM_TEXT) /* weights by name, a list of names or of numbers, a condition */
+        snprintf(value[n++], 64, "%s",
+                 strcmp(row->key, "*") == 0            ? "outcome = 2"
+                 : strcmp(row->key, "components") == 0 ? "format"
+                 : strcmp(row->key, "weights") == 0    ? "3,2"
+                                                       : "outcome:format:2");
     if (row->type == PARAM_BOOL)
         snprintf(value[n++], 64, "%s", def.num != 0 ? "false" : "true");
     snprintf(choices, sizeof choices, "%s", row->choices ? row->choices : "");

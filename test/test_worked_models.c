@@ -68,6 +68,29 @@ static const struct worked worked[] = {
      ",\"gap\":0.9},{\"similarity\":0.1,\"gap\":2.5}]},{\"samples\":[{\"similarity\":0.8,\"gap\":0.2},{\"s"
      "imilarity\":0.5,\"gap\":0.6},{\"similarity\":0.2,\"gap\":1.1}]}]",
      NULL},
+    {"mo_grpo",
+     "{\"components\":[\"safety\",\"meaningfulness\",\"actionability\",\"politeness\"],\"weights\":[0.25,0"
+     ".25,0.25,0.25]}",
+     "{\"loss\":-0.044306624,\"rm_loss\":0.39285714,\"drm\":[[{\"safety\":-0.071428571,\"meaningfulness\":"
+     "-0.035714286,\"actionability\":0,\"politeness\":-0.053571429},null,null,null],null],\"groups\":[{\"s"
+     "amples\":[{\"reward\":0.4375,\"advantage\":[-0.38729353,null]},{\"reward\":0.5625,\"advantage\":[1.1"
+     "618806,null,null]},{\"reward\":0.375,\"advantage\":[-1.1618806,null]},{\"reward\":0.5,\"advantage\":"
+     "[0.38729353]}]},{\"samples\":[{\"reward\":0.375,\"advantage\":[-0.999992,null]},{\"reward\":0.5,\"ad"
+     "vantage\":[0,null,null,null]},{\"reward\":0.625,\"advantage\":[0.999992,null,null]}]}]}",
+     "[{\"samples\":[{\"rewards\":{\"safety\":0.0,\"meaningfulness\":0.5,\"actionability\":1.0,\"politenes"
+     "s\":0.25},\"labels\":{\"safety\":1,\"meaningfulness\":1,\"actionability\":1,\"politeness\":1}},{\"re"
+     "wards\":{\"safety\":0.75,\"meaningfulness\":0.0,\"actionability\":0.5,\"politeness\":1.0},\"labels\""
+     ":{\"safety\":1,\"meaningfulness\":1,\"actionability\":1,\"politeness\":1}},{\"rewards\":{\"safety\":"
+     "0.25,\"meaningfulness\":0.75,\"actionability\":0.0,\"politeness\":0.5},\"labels\":{\"safety\":0,\"me"
+     "aningfulness\":0,\"actionability\":0,\"politeness\":0}},{\"rewards\":{\"safety\":1.0,\"meaningfulnes"
+     "s\":0.25,\"actionability\":0.75,\"politeness\":0.0},\"labels\":{\"safety\":0,\"meaningfulness\":0,\""
+     "actionability\":0,\"politeness\":0}}]},{\"samples\":[{\"rewards\":{\"safety\":0.25,\"meaningfulness"
+     "\":0.75,\"actionability\":0.0,\"politeness\":0.5},\"labels\":{\"safety\":1,\"meaningfulness\":1,\"ac"
+     "tionability\":1,\"politeness\":1}},{\"rewards\":{\"safety\":1.0,\"meaningfulness\":0.25,\"actionabil"
+     "ity\":0.75,\"politeness\":0.0},\"labels\":{\"safety\":1,\"meaningfulness\":1,\"actionability\":1,\"p"
+     "oliteness\":1}},{\"rewards\":{\"safety\":0.5,\"meaningfulness\":1.0,\"actionability\":0.25,\"politen"
+     "ess\":0.75},\"labels\":{\"safety\":0,\"meaningfulness\":0,\"actionability\":0,\"politeness\":0}}]}]",
+     NULL},
 };
 enum { WORKED = sizeof worked / sizeof *worked };
 

@@ -11,31 +11,6 @@ enum { P_WEIGHTS };
 static const struct param params[] = {
     {"*", PARAM_TEXT, "", 0, 0, NULL, "COMPONENT = weight of that component; 1 for those not named.", NULL}, {0}};
 
-static double token_mean(const struct batch *b, const double *value, int sample)
-{
-    double sum = 0;
-    int n = 0;
-    for (int t = b->sample_first[sample]; t < b->sample_first[sample + 1]; t++)
-        if (b->trained[t]) {
-            sum += value[t];
-            n++;
-        }
-    return n > 0 ? sum / n : 0;
-}
-
-static double component_value(const struct batch *b, const struct component *k, int sample)
-{
-    if (k->level == LEVEL_SEQUENCE)
-        return k->value[sample];
-    if (k->level == LEVEL_TOKEN)
-        return token_mean(b, k->value, sample);
-    int first = b->step_first[sample], n = b->step_first[sample + 1] - first;
-    double sum = 0;
-    for (int s = 0; s < n; s++)
-        sum += k->value[first + s];
-    return n > 0 ? sum / n : 0;
-}
-
 static int is_part(const struct component *k)
 {
     return k->written && !k->aside && k->level != LEVEL_GROUP;
@@ -52,7 +27,7 @@ static int run(struct stage_call *c, struct error *e)
         for (int k = 0; b->kept[i] && k < b->components; k++) {
             if (!is_part(&b->component[k]) || weight[k] == 0)
                 continue;
-            double value = component_value(b, &b->component[k], i);
+            double value = component_mean(b, &b->component[k], i);
             if (!isfinite(value))
                 return fail(e, "sum: component '%s' of sample %d is not a finite number", b->component[k].name, i);
             reward += weight[k] * value;
