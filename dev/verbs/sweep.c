@@ -132,7 +132,7 @@ static void add_failures(struct text *t, const struct sweep *s)
             text_addf(t, "- %s: %s\n", s->job[i].label, s->job[i].why);
 }
 
-/* Title, what all runs share, the table, the phase that was measured. */
+/* Title, what all runs share, the table, the phase that was measured ("": no run is done). */
 static void add_page(struct text *t, const struct sweep *s, const struct sweep_run *run, const char *phase)
 {
     text_addf(t, "# Sweep of %s\n\n", s->name);
@@ -141,18 +141,26 @@ static void add_page(struct text *t, const struct sweep *s, const struct sweep_r
                   grid_value(&s->grid, 0, i));
     text_add(t, s->grid.axes < s->grid.words ? ".\n\n" : "", -1);
     sweep_markdown(t, &s->grid, run);
-    text_addf(t,
-              "\nMean over the seeds \xc2\xb1 half of its 95 %% interval by Student's t. Before the first rollout and "
-              "after phase %s, on unseen prompts;\nthe area is that under the greedy accuracy over the steps of the "
-              "phase, divided by their number; seconds are those of its steps.\n",
-              phase);
+    if (phase[0])
+        text_addf(
+            t,
+            "\nMean over the seeds \xc2\xb1 half of its 95 %% interval by Student's t. Before the first rollout and "
+            "after phase %s, on unseen prompts;\nthe area is that under the greedy accuracy over the steps of the "
+            "phase, divided by their number; seconds are those of its steps.\n",
+            phase);
     add_failures(t, s);
 }
 
 /* ---- what it leaves ---- */
 
-/* Numbers of the runs that are done; one that cannot be read has failed after all. phase: the first one's. */
-static void measure(struct sweep *s, struct sweep_run *run, char phase[32])
+/* What the first run that is done says of all. */
+struct kind {
+    char phase[32]; /* the measured one; "": no run is done */
+    int has_key;    /* the first key stands in its recipe.ini */
+};
+
+/* Numbers of the runs that are done; one that cannot be read has failed after all. */
+static void measure(struct sweep *s, struct sweep_run *run, struct kind *kind)
 {
     for (int i = 0; i < s->grid.combinations; i++) {
         struct run_files r = {0};
@@ -161,8 +169,10 @@ static void measure(struct sweep *s, struct sweep_run *run, char phase[32])
         if (j->state != JOB_DONE)
             continue;
         run[i].good = !run_read(&r, j->dir, &e) && !sweep_measure(&r, run[i].value, &e);
-        if (run[i].good && !phase[0])
-            snprintf(phase, 32, "%s", r.phase[sweep_phase(&r)].name);
+        if (run[i].good && !kind->phase[0]) {
+            snprintf(kind->phase, sizeof kind->phase, "%s", r.phase[sweep_phase(&r)].name);
+            kind->has_key = s->grid.words > 0 && settings_find(&r.settings, s->grid.axis[0].key) != NULL;
+        }
         if (!run[i].good) {
             j->state = JOB_FAILED;
             snprintf(j->why, sizeof j->why, "%.399s", e.text);
@@ -179,7 +189,7 @@ static int write_text(const struct sweep *s, const char *name, const struct text
 }
 
 /* The verb plot over the runs that are done; a line a setting. It says itself where it cannot. */
-static void draw(const struct sweep *s, const char *phase)
+static void draw(const struct sweep *s, const struct kind *kind)
 {
     const char *word[MAX_RUNS + 4];
     char out[400], in[60], group[100];
@@ -190,12 +200,12 @@ static void draw(const struct sweep *s, const char *phase)
     if (n == 0)
         return;
     snprintf(out, sizeof out, "out=%s/curves.%s", s->dir, figure_has_png ? "png" : "svg");
-    snprintf(in, sizeof in, "phase=%s", phase);
+    snprintf(in, sizeof in, "phase=%s", kind->phase);
     snprintf(group, sizeof group, "group=%s", s->grid.axis[0].key);
     word[n++] = out;
     word[n++] = in;
     word[n++] = "y=accuracy,length";
-    if (grid_setting_axes(&s->grid) == 1 && strcmp(s->grid.axis[0].key, "variant"))
+    if (grid_setting_axes(&s->grid) == 1 && kind->has_key)
         word[n++] = group;
     verb_row_plot.run(n, word);
 }
@@ -204,10 +214,10 @@ static int leave(struct sweep *s, struct error *e)
 {
     struct sweep_run *run = mem_alloc((size_t)s->grid.combinations, sizeof *run);
     struct text page = {0}, table = {0}, csv = {0};
-    char phase[32] = "";
-    measure(s, run, phase);
+    struct kind kind = {"", 0};
+    measure(s, run, &kind);
     sweep_markdown(&table, &s->grid, run);
-    add_page(&page, s, run, phase);
+    add_page(&page, s, run, kind.phase);
     sweep_csv(&csv, &s->grid, run);
     int status =
         file_make_directory(s->dir, e) || write_text(s, "table.md", &page, e) || write_text(s, "table.csv", &csv, e)
@@ -215,7 +225,7 @@ static int leave(struct sweep *s, struct error *e)
             : 0;
     fputs(table.s, stdout);
     fflush(stdout);
-    draw(s, phase);
+    draw(s, &kind);
     text_clear(&page);
     add_failures(&page, s);
     if (page.len)

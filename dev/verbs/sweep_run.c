@@ -273,7 +273,7 @@ static double seconds_a_run(const struct sweep *s, const struct spent *past)
 
 static void show(struct sweep *s, struct rundir *screen, const struct spent *past, int last)
 {
-    char now[120] = "", bad[32] = "", left[32] = "";
+    char now[120] = "", bad[32] = "", left[32], end[48] = "";
     double rest = sweep_count(s, JOB_WAITING);
     size_t len = 0;
     for (int i = 0; i < s->grid.combinations; i++) {
@@ -286,16 +286,16 @@ static void show(struct sweep *s, struct rundir *screen, const struct spent *pas
             len += (size_t)snprintf(now + len, sizeof now - len, "%s%.0f %%", len ? ", " : " at ", 100 * j->share);
     }
     double seconds = seconds_a_run(s, past);
+    int left_over = sweep_count(s, JOB_WAITING) + sweep_count(s, JOB_RUNNING);
+    int at_once = left_over < s->at_once ? left_over : s->at_once;
     if (sweep_count(s, JOB_FAILED))
         snprintf(bad, sizeof bad, ", %d failed", sweep_count(s, JOB_FAILED));
-    if (seconds > 0)
-        clock_text(left, seconds * rest / s->at_once);
-    rundir_progress(screen, last, "%s  %d of %d runs done%s, %d running%s%s%s", s->name, sweep_count(s, JOB_DONE),
-                    s->grid.combinations, bad, sweep_count(s, JOB_RUNNING), now,
-                    s->stopped         ? "  stopping"
-                    : left[0] && !last ? "  left "
-                                       : "",
-                    s->stopped || last ? "" : left);
+    if (s->stopped && !last)
+        snprintf(end, sizeof end, "  stopping");
+    else if (seconds > 0 && at_once > 0 && !last)
+        snprintf(end, sizeof end, "  left %s", clock_text(left, seconds * rest / at_once));
+    rundir_progress(screen, last, "%s  %d of %d runs done%s, %d running%s%s", s->name, sweep_count(s, JOB_DONE),
+                    s->grid.combinations, bad, sweep_count(s, JOB_RUNNING), now, end);
 }
 
 /* ---- all of them ---- */
