@@ -43,6 +43,14 @@ double method_number(const struct method_call *c, const char *key)
     return strcmp(text, "off") == 0 ? INFINITY : strtod(text, NULL);
 }
 
+int method_group_number(const struct method_call *c, int g, const char *key, double *to, struct error *e)
+{
+    const json_t *group = json_array_get(json_object_get(c->input, "groups"), (size_t)g);
+    if (json_get_number(group, key, NAN, to, e))
+        return fail_in(e, "groups[%d]", g);
+    return isnan(*to) ? fail(e, "groups[%d]: \"%s\" is missing", g, key) : 0;
+}
+
 json_t *method_real(double x)
 {
     return isfinite(x) ? json_real(x) : json_null();
@@ -81,6 +89,18 @@ json_t *method_tokens(const struct batch *b, const double *value)
             json_array_append_new(group, tokens);
         }
         json_array_append_new(groups, group);
+    }
+    return groups;
+}
+
+json_t *method_group_sums(const struct batch *b, const double *value)
+{
+    json_t *groups = json_array();
+    for (int g = 0; g < b->groups; g++) {
+        double sum = 0;
+        for (int t = b->sample_first[b->group_first[g]]; t < b->sample_first[b->group_first[g + 1]]; t++)
+            sum += value[t];
+        json_array_append_new(groups, method_real(sum));
     }
     return groups;
 }

@@ -50,10 +50,13 @@ const struct method *method_find(const char *name); /* NULL: none; '-' equals '_
 /* For extra: the recipe's resolved knob as text (NULL: it has none of that name). */
 const char *method_param(const struct method_call *c, const char *key);
 double method_number(const struct method_call *c, const char *key); /* "off" is +infinity */
-json_t *method_sample(const struct method_call *c, int sample);     /* its object in the answer, borrowed */
+/* A number that has to stand on the group g of the line. */
+int method_group_number(const struct method_call *c, int g, const char *key, double *to, struct error *e);
+json_t *method_sample(const struct method_call *c, int sample); /* its object in the answer, borrowed */
 /* Numbers of the batch as JSON, nested as the groups of the line: [group][sample] and [group][sample][token]. */
 json_t *method_samples(const struct batch *b, const double *value);
 json_t *method_tokens(const struct batch *b, const double *value);
+json_t *method_group_sums(const struct batch *b, const double *value); /* [group]: over all its tokens */
 /* In the answer, the reward of a sample becomes the sum over its steps (component `process`). */
 void method_sum_steps(struct method_call *c);
 /* A number, null when it is not finite. */

@@ -351,6 +351,12 @@ static const struct {
     {STAGE_LOSS, "drpo", ""},
     {STAGE_LOSS, "drpo", "lambda=off;score=Lratio;tau=0.5;kl_type=low_var_kl;beta=30"},
     {STAGE_LOSS, "drpo", "estimator=mean;kl_type=low_var_kl;delta=1e-3;beta=10"},
+    {STAGE_LOSS, "flowrl", "w_mode=clip;eps=0"}, /* elsewhere the weight moves, without a gradient */
+    {STAGE_LOSS, "flowrl", "w_mode=clip;eps=0;beta=2;length_norm=false"},
+    {STAGE_LOSS, "balance", ""},
+    {STAGE_LOSS, "balance", "objective=tb;temperature=0.7"},
+    {STAGE_LOSS, "balance", "objective=db"},
+    {STAGE_LOSS, "balance", "objective=fl_subtb;lambda=0.8;terminal=free"},
     {STAGE_LOSS, "value", ""},
     {STAGE_LOSS, "value", "eps_v=0.1;agg=seq_mean_token_mean"},
     {STAGE_LOSS, "nll", ""},

@@ -6,7 +6,7 @@
 #include "../../data/task.h"
 #include "../stage.h"
 
-enum { P_VERIFIER, P_EPS, P_FLIPS };
+enum { P_VERIFIER, P_EPS, P_FLIPS, P_ACCEPTED, P_REJECTED };
 enum { ORACLE, NOISY };
 enum { HASH, FRESH };
 enum { MAX_JUDGED = 2048 }; /* steps of one response that are judged; later ones count as rejected */
@@ -16,6 +16,8 @@ static const struct param params[] = {
     {"eps", PARAM_NUMBER, "0.1", 0, 1, NULL, "Probability that a verdict is flipped.", "verifier=noisy"},
     {"flips", PARAM_CHOICE, "hash", 0, 0, "hash|fresh", "Flips decided by the step's text, or drawn afresh.",
      "verifier=noisy"},
+    {"accepted", PARAM_NUMBER, "1", -1e6, 1e6, NULL, "Value of a step that is accepted.", NULL},
+    {"rejected", PARAM_NUMBER, "0", -1e6, 1e6, NULL, "Value of a step that is rejected.", NULL},
     {0}};
 
 static int flipped(const struct stage_call *c, int group, int sample, int k, const struct step *s, const char *text)
@@ -69,8 +71,10 @@ static int run(struct stage_call *c, struct error *e)
             }
             int rejected = judge(c, g, i, value);
             double sum = 0;
-            for (int k = 0; k < n; k++)
+            for (int k = 0; k < n; k++) {
                 sum += value[k];
+                value[k] = c->p[value[k] != 0 ? P_ACCEPTED : P_REJECTED].num;
+            }
             metric_add(c->metrics, "process.accepted", sum, n);
             metric_add(c->metrics, "process.flawed", b->strict[i] == VERDICT_RIGHT && rejected > 0,
                        b->strict[i] == VERDICT_RIGHT);
