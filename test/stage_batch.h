@@ -251,12 +251,14 @@ static inline void run_before(struct batch *b, enum stage_kind kind)
     if (kind > STAGE_CREDIT) {
         run_named(b, STAGE_CREDIT, "gae", "");
         run_named(b, STAGE_CREDIT, "outcome", "");
-        double *value = b->channel[batch_channel(b, "critic.value", 1)].value; /* the critic has moved on */
-        for (int t = 0; t < b->tokens; t++)
-            value[t] *= 1.5;
     }
-    if (kind > STAGE_ADVANTAGE)
+    if (kind > STAGE_ADVANTAGE) {
+        run_named(b, STAGE_ADVANTAGE, "pessimist", "");
         run_named(b, STAGE_ADVANTAGE, "group", "");
+        for (int c = 0; c < b->channels; c++) /* critics have moved on */
+            for (int t = 0; t < b->tokens && strstr(b->channel[c].name, ".value"); t++)
+                b->channel[c].value[t] *= 1.5;
+    }
 }
 
 /* All that a stage may write, of kept samples and trained tokens, sample by sample; returns how many. */

@@ -359,6 +359,9 @@ static const struct {
     {STAGE_LOSS, "balance", "objective=fl_subtb;lambda=0.8;terminal=free"},
     {STAGE_LOSS, "value", ""},
     {STAGE_LOSS, "value", "eps_v=0.1;agg=seq_mean_token_mean"},
+    {STAGE_LOSS, "value_min", ""},
+    {STAGE_LOSS, "value_min", "alpha=0.8;eps_v=0.05;huber=0.2;coef=1"},
+    {STAGE_LOSS, "safe_penalty", "differentiable=current;entropy_floor=0"}, /* above it the entropy counts, detached */
     {STAGE_LOSS, "nll", ""},
     {STAGE_LOSS, "nll", "agg=seq_sum_const"},
     {STAGE_REGULAR, "kl", "coef=0.7;estimator=k1"},

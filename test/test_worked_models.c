@@ -149,6 +149,29 @@ static const struct worked worked[] = {
      "log_flow\":[0.2,0.15,0.1,0.05,0.0]},{\"complete\":false,\"energy\":[0.0,0.4,0.8,1.2],\"log_flow\":[0"
      ".2,0.15,0.1,0.05]}]}]",
      NULL},
+    {"safe", "{}",
+     "{\"v_soft\":[0.38363313,0.28363313,0.1,0.1377554,0.3377554,0.5,0.24585248],\"groups\":[{\"samples\":"
+     "[{\"advantage\":[0.79946528,null]},{\"advantage\":[0.90406822,null,null]},{\"advantage\":[-0.9787846"
+     ",null]},{\"advantage\":[-1.0833875]}]},{\"samples\":[{\"advantage\":[0.79946528,null]},{\"advantage"
+     "\":[0.69486235,null,null,null]},{\"advantage\":[-1.135689,null,null]}]}],\"controller\":[null,null,n"
+     "ull,null,null,null,null,null,null,null,null,{\"threshold\":0.449385,\"kl_short\":0.57405637,\"penalt"
+     "y\":0.003453989,\"gate\":2.2222222},{\"threshold\":0.45207,\"kl_short\":0.52135662,\"penalty\":0.001"
+     "0668078}],\"kl\":0.047058824,\"policy_loss\":-0.125873,\"value_loss\":0.30204187,\"loss\":0.01821474"
+     "1,\"dv1\":[-0.023598442,null,null,null,null,null,null],\"dv2\":[-0.012115844,null,null,null,null,nul"
+     "l,null]}",
+     "[{\"samples\":[{\"rewards\":{\"rm\":1},\"v1\":0.3,\"v2\":0.5,\"v_old\":0.35,\"entropy\":[0.8,0.8]},{"
+     "\"rewards\":{\"rm\":1},\"v1\":0.4,\"v2\":0.2,\"v_old\":0.25,\"entropy\":[0.8,0.8,0.8]},{\"rewards\":"
+     "{\"rm\":-1},\"v1\":0.1,\"v2\":0.1,\"v_old\":0.05,\"entropy\":[0.8,0.8]},{\"rewards\":{\"rm\":-1},\"v"
+     "1\":0,\"v2\":0.4,\"v_old\":0.15,\"entropy\":[0.8]}]},{\"samples\":[{\"rewards\":{\"rm\":1},\"v1\":0."
+     "6,\"v2\":0.2,\"v_old\":0.35,\"entropy\":[0.8,0.8]},{\"rewards\":{\"rm\":1},\"v1\":0.5,\"v2\":0.5,\"v"
+     "_old\":0.45,\"entropy\":[0.8,0.8,0.8,0.8]},{\"rewards\":{\"rm\":-1},\"v1\":0.2,\"v2\":0.3,\"v_old\":"
+     "0.2,\"entropy\":[0.8,0.8,0.8]}]}]",
+     "{\"trace\":[{\"kl\":0.8,\"entropy\":0.8,\"reward\":0.4},{\"kl\":0.8,\"entropy\":0.8,\"reward\":0.4},"
+     "{\"kl\":0.8,\"entropy\":0.8,\"reward\":0.4},{\"kl\":0.8,\"entropy\":0.8,\"reward\":0.4},{\"kl\":0.8,"
+     "\"entropy\":0.8,\"reward\":0.4},{\"kl\":0.8,\"entropy\":0.8,\"reward\":0.4},{\"kl\":0.8,\"entropy\":"
+     "0.8,\"reward\":0.4},{\"kl\":0.8,\"entropy\":0.8,\"reward\":0.4},{\"kl\":0.8,\"entropy\":0.8,\"reward"
+     "\":0.4},{\"kl\":0.8,\"entropy\":0.8,\"reward\":0.4},{\"kl\":0.8,\"entropy\":0.8,\"reward\":0.4},{\"k"
+     "l\":0.8,\"entropy\":0.8,\"reward\":0.4}],\"raw_reward_mean\":0.5}"},
 };
 enum { WORKED = sizeof worked / sizeof *worked };
 
