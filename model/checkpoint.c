@@ -1,6 +1,6 @@
 /* Weights in the Hugging Face layout, in and out. The names are checkpoint_names.c's, config.json is
- * checkpoint_config.c's; here the numbers move, a few megabytes at a time. Tokenizer files and the trainer's state are
- * not here. */
+ * checkpoint_config.c's, the files are checkpoint_shards.c's; here the numbers move, a few megabytes at a time.
+ * Tokenizer files and the trainer's state are not here. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -98,13 +98,13 @@ static int check_tied(const struct st_tensor *head, const struct st_tensor *embe
     return status;
 }
 
-/* Nothing in the file may be left over: an unread tensor means that another model was trained than the one that would
+/* Nothing in the files may be left over: an unread tensor means that another model was trained than the one that would
  * run. */
-static int check_leftovers(const struct safetensors *s, const char *used, const struct model *m, enum family f,
+static int check_leftovers(const struct shards *w, const char *used, const struct model *m, enum family f,
                            const struct st_tensor *embedding, struct error *e)
 {
-    for (int i = 0; i < s->tensors; i++) {
-        const struct st_tensor *t = &s->tensor[i];
+    for (int i = 0; i < w->tensors; i++) {
+        const struct st_tensor *t = w->tensor[i].t;
         if (used[i] || is_known_buffer(f, t->name))
             continue;
         if (m->head != m->wte || strcmp(t->name, "lm_head.weight"))
@@ -117,28 +117,31 @@ static int check_leftovers(const struct safetensors *s, const char *used, const 
 
 /* All shapes are checked before the first weight is written, so a refused file leaves the model as it was unless it
  * holds numbers that are not finite. */
-static int load_parts(struct model *m, const struct safetensors *s, enum family f, const struct part *p, int parts,
+static int load_parts(struct model *m, const struct shards *w, enum family f, const struct part *p, int parts,
                       struct error *e)
 {
-    const struct st_tensor **found = mem_alloc(parts, sizeof *found), *embedding = NULL;
-    char *used = mem_alloc(s->tensors, 1);
-    int status = 0;
+    const struct st_tensor *embedding = NULL;
+    int *found = mem_alloc((size_t)parts, sizeof *found), status = 0;
+    char *used = mem_alloc((size_t)w->tensors, 1);
     for (int i = 0; i < parts && !status; i++) {
         int64_t shape[2];
         int dims = shape_of(&p[i], shape);
-        found[i] = safetensors_need(s, p[i].name, dims, shape, e);
-        if (!found[i])
+        found[i] = shards_need(w, p[i].name, dims, shape, e);
+        if (found[i] < 0) {
             status = -1;
-        else
-            used[found[i] - s->tensor] = 1;
+            break;
+        }
+        used[found[i]] = 1;
         if (p[i].tensor == m->wte)
-            embedding = found[i];
+            embedding = w->tensor[found[i]].t;
     }
-    if (!status && check_leftovers(s, used, m, f, embedding, e))
-        status = fail_in(e, "%s", s->path);
-    for (int i = 0; i < parts && !status; i++)
-        if (load_part(m, &p[i], found[i], e))
-            status = fail_in(e, "%s", s->path);
+    if (!status && check_leftovers(w, used, m, f, embedding, e))
+        status = fail_in(e, "%s", w->path);
+    for (int i = 0; i < parts && !status; i++) {
+        const struct shard_tensor *t = &w->tensor[found[i]];
+        if (load_part(m, &p[i], t->t, e))
+            status = fail_in(e, "%s", w->file[t->file].path);
+    }
     mem_free(found);
     mem_free(used);
     return status;
@@ -177,46 +180,43 @@ static const char *arch_difference(const struct arch *a, const struct arch *b)
     return NULL;
 }
 
-/* Says what to do where weights lie in another form. */
-static int open_weights(struct safetensors *s, const char *dir, struct error *e)
-{
-    static const char *const others[] = {"model.safetensors.index.json", "pytorch_model.bin"};
-    char path[1024];
-    if (path_of(path, dir, "model.safetensors", e))
-        return -1;
-    for (int i = 0; i < 2 && file_size(path) < 0; i++) {
-        char other[1024];
-        if (!path_of(other, dir, others[i], e) && file_size(other) >= 0)
-            return fail(e, "%s: no model.safetensors, only %s; save the model as one safetensors file", dir, others[i]);
-    }
-    return safetensors_open(s, path, e);
-}
-
 int checkpoint_load(struct model *m, const char *dir, struct error *e)
 {
     struct arch said;
     enum family f;
-    struct safetensors s;
+    struct shards w;
     if (checkpoint_arch(dir, &said, NULL, e) || family_of(&m->arch, &f, e))
         return -1;
     const char *difference = arch_difference(&said, &m->arch);
     if (difference)
         return fail(e, "%s/config.json: its %s is not the one of the model to be loaded", dir, difference);
-    if (open_weights(&s, dir, e))
+    if (shards_open(&w, dir, e))
         return -1;
     char first[128];
     snprintf(first, sizeof first, "%s%s", family_prefix(f), embedding_name(f));
     /* GPT-2 was also saved from inside its outer class, where the names are shorter. */
-    const char *prefix = f == FAMILY_GPT2 && !safetensors_find(&s, first) ? "" : family_prefix(f);
+    const char *prefix = f == FAMILY_GPT2 && shards_find(&w, first) < 0 ? "" : family_prefix(f);
     int parts;
     struct part *p = parts_of(m, f, prefix, &parts);
-    int status = load_parts(m, &s, f, p, parts, e);
+    int status = load_parts(m, &w, f, p, parts, e);
     mem_free(p);
-    safetensors_close(&s);
+    shards_close(&w);
     return status;
 }
 
 /* ---- writing ---- */
+
+/* Two bytes hold less than a weight may be; it would be written as infinite. */
+static int put_weights(struct st_writer *w, const struct part *p, const double *from, int64_t count, struct error *e)
+{
+    enum dtype dtype = w->entry[w->at].dtype;
+    double limit = dtype == DTYPE_F16 ? 65520 : 0x1.ffp127; /* the first value that rounds to infinity */
+    for (int64_t i = 0; dtype != DTYPE_F32 && i < count; i++)
+        if (!(fabs(from[i]) < limit))
+            return fail(e, "tensor '%s': a weight of %g does not fit %s; write F32", p->name, from[i],
+                        dtype == DTYPE_F16 ? "F16" : "BF16");
+    return st_put(w, from, count, e);
+}
 
 static int save_straight(struct st_writer *w, const struct model *m, const struct part *p, struct error *e)
 {
@@ -225,7 +225,7 @@ static int save_straight(struct st_writer *w, const struct model *m, const struc
     for (int row = 0; row < p->rows && !status; row += at_once) {
         int rows = row + at_once <= p->rows ? at_once : p->rows - row;
         model_read(m, p->tensor, 0, p->row + row, rows, from);
-        status = st_put(w, from, (int64_t)rows * p->K, e);
+        status = put_weights(w, p, from, (int64_t)rows * p->K, e);
     }
     mem_free(from);
     return status;
@@ -246,44 +246,102 @@ static int save_flipped(struct st_writer *w, const struct model *m, const struct
                 for (int r = 0; r < rows; r++)
                     to[(size_t)k * p->rows + row + r] = from[(size_t)r * p->K + k0 + k];
         }
-        status = st_put(w, to, (int64_t)columns * p->rows, e);
+        status = put_weights(w, p, to, (int64_t)columns * p->rows, e);
     }
     mem_free(from);
     mem_free(to);
     return status;
 }
 
-static int save_weights(const struct model *m, enum family f, const char *path, struct error *e)
+static int save_part(struct st_writer *w, const struct model *m, const struct part *p, struct error *e)
 {
-    int parts, status = 0;
+    return p->flipped ? save_flipped(w, m, p, e) : save_straight(w, m, p, e);
+}
+
+/* Parts [0, n) as one file. */
+static int save_file(const struct model *m, const struct part *p, const struct st_entry *entry, int n, const char *path,
+                     struct error *e)
+{
+    struct st_writer w;
+    int status = st_create(&w, path, entry, n, "{\"format\":\"pt\"}", e); /* other programs ask for this format mark */
+    for (int i = 0; i < n && !status; i++)
+        status = save_part(&w, m, &p[i], e);
+    if (!status)
+        return st_commit(&w, e);
+    st_abandon(&w);
+    return -1;
+}
+
+/* Fills shards in order, each with at least one tensor and at most `bytes` if it has more (0: all in one). Returns
+ * their number. */
+static int cut_shards(const struct st_entry *entry, int n, int64_t bytes, int *shard)
+{
+    int count = 0;
+    int64_t held = 0;
+    for (int i = 0; i < n; i++) {
+        int64_t size = st_entry_bytes(&entry[i]);
+        if (i == 0 || (bytes > 0 && held + size > bytes)) {
+            count++;
+            held = 0;
+        }
+        held += size;
+        shard[i] = count - 1;
+    }
+    return count;
+}
+
+static int save_shards(const struct model *m, const struct part *p, const struct st_entry *entry, const int *shard,
+                       int n, int count, const char *dir, struct error *e)
+{
+    char path[1024], name[64];
+    for (int first = 0, end; first < n; first = end) {
+        for (end = first; end < n && shard[end] == shard[first];)
+            end++;
+        if (path_of(path, dir, shard_name(name, shard[first] + 1, count), e) ||
+            save_file(m, p + first, entry + first, end - first, path, e))
+            return -1;
+    }
+    return count > 1 ? shards_write_index(dir, entry, shard, n, count, e) : 0;
+}
+
+static int save_weights(const struct model *m, enum family f, const char *dir, enum dtype dtype, int64_t shard_bytes,
+                        struct error *e)
+{
+    char path[1024];
+    int parts;
     struct part *p = parts_of(m, f, family_prefix(f), &parts);
-    struct st_entry *entry = mem_alloc(parts, sizeof *entry);
+    struct st_entry *entry = mem_alloc((size_t)parts, sizeof *entry);
+    int *shard = mem_alloc((size_t)parts, sizeof *shard);
     for (int i = 0; i < parts; i++) {
         memcpy(entry[i].name, p[i].name, sizeof entry[i].name);
-        entry[i].dtype = DTYPE_F32;
+        entry[i].dtype = dtype;
         entry[i].dims = shape_of(&p[i], entry[i].shape);
     }
-    struct st_writer w;
-    status = st_create(&w, path, entry, parts, "{\"format\":\"pt\"}", e); /* other programs ask for this format mark */
-    for (int i = 0; i < parts && !status; i++)
-        status = p[i].flipped ? save_flipped(&w, m, &p[i], e) : save_straight(&w, m, &p[i], e);
-    if (status)
-        st_abandon(&w);
-    else
-        status = st_commit(&w, e);
+    int count = cut_shards(entry, parts, shard_bytes, shard), status = path_of(path, dir, "model.safetensors", e);
+    if (!status && count > 1 && file_size(path) >= 0)
+        status = fail(e, "%s would be read in place of the shards; remove it first", path);
+    if (!status)
+        status = save_shards(m, p, entry, shard, parts, count, dir, e);
+    mem_free(shard);
     mem_free(entry);
     mem_free(p);
     return status;
 }
 
-int checkpoint_save(const struct model *m, const char *dir, const struct token_ids *t, struct error *e)
+int checkpoint_export(const struct model *m, const char *dir, const struct token_ids *t, enum dtype dtype,
+                      int64_t shard_bytes, struct error *e)
 {
-    char weights[1024], config[1024];
+    char config[1024];
     enum family f;
-    if (family_of(&m->arch, &f, e) || path_of(weights, dir, "model.safetensors", e) ||
-        path_of(config, dir, "config.json", e))
+    const char *name = dtype == DTYPE_F16 ? "float16" : dtype == DTYPE_BF16 ? "bfloat16" : "float32";
+    if (family_of(&m->arch, &f, e) || path_of(config, dir, "config.json", e))
         return -1;
     if (!file_is_directory(dir))
         return fail(e, "%s is not a directory", dir);
-    return save_weights(m, f, weights, e) || config_write(&m->arch, f, t, config, e) ? -1 : 0;
+    return save_weights(m, f, dir, dtype, shard_bytes, e) || config_write(&m->arch, f, t, name, config, e) ? -1 : 0;
+}
+
+int checkpoint_save(const struct model *m, const char *dir, const struct token_ids *t, struct error *e)
+{
+    return checkpoint_export(m, dir, t, DTYPE_F32, 0, e);
 }

@@ -151,26 +151,27 @@ static int check_rope_keys(const json_t *o, const char *const *known, struct err
     return 0;
 }
 
-/* Old form {"type", "factor"}, new form {"rope_type", ...}; in `rope_parameters` also "rope_theta". */
-static int read_rope_object(const json_t *o, struct arch *a, struct error *e)
+/* `rope_scaling`: {"type", "factor"} at first, {"rope_type", ...} later. `rope_parameters`: that, "rope_theta" and
+ * "partial_rotary_factor", and a missing type is "default". */
+static int read_rope_object(const json_t *o, const char *def, struct arch *a, struct error *e)
 {
-    static const char *const none[] = {"type", "rope_type", "rope_theta", NULL};
-    static const char *const linear[] = {"type", "rope_type", "rope_theta", "factor", NULL};
-    static const char *const llama3[] = {"type",
-                                         "rope_type",
-                                         "rope_theta",
-                                         "factor",
-                                         "low_freq_factor",
-                                         "high_freq_factor",
-                                         "original_max_position_embeddings",
-                                         NULL};
-    const char *old = json_get_string(o, "type", NULL), *type = json_get_string(o, "rope_type", old);
+    static const char *const none[] = {"type", "rope_type", "rope_theta", "partial_rotary_factor", NULL};
+    static const char *const linear[] = {"type", "rope_type", "rope_theta", "partial_rotary_factor", "factor", NULL};
+    static const char *const llama3[] = {
+        "type",   "rope_type",       "rope_theta",       "partial_rotary_factor",
+        "factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings",
+        NULL};
+    const char *old = json_get_string(o, "type", NULL), *type = json_get_string(o, "rope_type", old ? old : def);
+    double rotated;
     if (!type)
         return fail(e, "no string \"rope_type\" or \"type\"");
     if (old && strcmp(old, type))
         return fail(e, "\"type\" is '%.40s' and \"rope_type\" is '%.40s'", old, type);
-    if (json_get_number(o, "rope_theta", a->rope_theta, &a->rope_theta, e))
+    if (json_get_number(o, "rope_theta", a->rope_theta, &a->rope_theta, e) ||
+        json_get_number(o, "partial_rotary_factor", 1, &rotated, e))
         return -1;
+    if (rotated != 1)
+        return fail(e, "\"partial_rotary_factor\" is %g; only whole heads are rotated", rotated);
     if (!strcmp(type, "default"))
         return check_rope_keys(o, none, e);
     if (!strcmp(type, "linear")) {
@@ -194,17 +195,22 @@ static int read_rope_object(const json_t *o, struct arch *a, struct error *e)
 
 static int read_rope(const json_t *c, struct arch *a, struct error *e)
 {
-    static const char *const keys[] = {"rope_scaling", "rope_parameters"};
+    static const struct {
+        const char *key, *type;
+    } forms[] = {{"rope_scaling", NULL}, {"rope_parameters", "default"}};
+    const json_t *old = json_object_get(c, "rope_scaling"), *new = json_object_get(c, "rope_parameters");
+    if (old && new && !json_is_null(old) && !json_is_null(new) && !json_equal(old, new))
+        return fail(e, "\"rope_scaling\" and \"rope_parameters\" say different things");
     if (json_get_number(c, "rope_theta", 10000, &a->rope_theta, e))
         return -1;
     for (int i = 0; i < 2; i++) {
-        const json_t *o = json_object_get(c, keys[i]);
+        const json_t *o = json_object_get(c, forms[i].key);
         if (!o || json_is_null(o))
             continue;
         if (!json_is_object(o))
-            return fail(e, "\"%s\" is not an object", keys[i]);
-        if (read_rope_object(o, a, e))
-            return fail_in(e, "\"%s\"", keys[i]);
+            return fail(e, "\"%s\" is not an object", forms[i].key);
+        if (read_rope_object(o, forms[i].type, a, e))
+            return fail_in(e, "\"%s\"", forms[i].key);
     }
     if (!(a->rope_theta > 1 && a->rope_theta < INFINITY))
         return fail(e, "\"rope_theta\" is %g; a number above 1 is wanted", a->rope_theta);
@@ -316,17 +322,19 @@ static int read_config(const json_t *c, struct arch *a, struct token_ids *t, str
                : 0;
 }
 
-/* Sizes are believed only as far as the file of weights is large enough for them, two bytes a number at least: memory
- * is taken before that file is read. */
+/* Sizes are believed only as far as the files of weights are large enough for them, two bytes a number at least: memory
+ * is taken before those files are read. */
 static int check_weights(const struct arch *a, const char *dir, struct error *e)
 {
-    char path[1024];
-    snprintf(path, sizeof path, "%s/model.safetensors", dir);
-    long bytes = file_size(path), weights = arch_parameters(a);
+    long bytes, weights = arch_parameters(a);
+    if (shards_bytes(dir, &bytes, e))
+        return -1;
     if (bytes < 0 || bytes / 2 >= weights)
         return 0;
-    return fail(e, "describes a model of %ld weights, but model.safetensors has only %ld bytes (is it truncated?)",
-                weights, bytes);
+    return fail(e,
+                "%s/config.json: describes a model of %ld weights, but the weights beside it have only %ld bytes (are "
+                "they truncated?)",
+                dir, weights, bytes);
 }
 
 int checkpoint_arch(const char *dir, struct arch *a, struct token_ids *t, struct error *e)
@@ -339,10 +347,12 @@ int checkpoint_arch(const char *dir, struct arch *a, struct token_ids *t, struct
     json_t *c = json_read(path, e);
     if (!c)
         return -1;
-    int status = read_config(c, &found, &ids, e) || check_weights(&found, dir, e);
+    int status = read_config(c, &found, &ids, e);
     json_decref(c);
     if (status)
         return fail_in(e, "%s", path);
+    if (check_weights(&found, dir, e))
+        return -1;
     *a = found;
     if (t)
         *t = ids;
@@ -425,7 +435,8 @@ static void write_llama(json_t *c, const struct arch *a, enum family f)
         json_object_set_new(c, "use_sliding_window", json_false());
 }
 
-int config_write(const struct arch *a, enum family f, const struct token_ids *t, const char *path, struct error *e)
+int config_write(const struct arch *a, enum family f, const struct token_ids *t, const char *torch_dtype,
+                 const char *path, struct error *e)
 {
     static const struct token_ids unsaid = {-1, -1, -1};
     t = t ? t : &unsaid;
@@ -442,7 +453,7 @@ int config_write(const struct arch *a, enum family f, const struct token_ids *t,
     set_token(c, "bos_token_id", t->bos);
     set_token(c, "eos_token_id", t->eos);
     set_token(c, "pad_token_id", t->pad);
-    json_object_set_new(c, "torch_dtype", json_string("float32"));
+    json_object_set_new(c, "torch_dtype", json_string(torch_dtype));
     int status = json_write(path, c, e);
     json_decref(c);
     return status;

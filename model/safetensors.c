@@ -294,24 +294,26 @@ const struct st_tensor *safetensors_need(const struct safetensors *s, const char
     return t;
 }
 
+static double from_bits(uint32_t bits) /* of a binary32 */
+{
+    float f;
+    memcpy(&f, &bits, sizeof f);
+    return f;
+}
+
 /* IEEE 754 binary16: 1 sign, 5 exponent, 10 fraction bits; every value is exact as a double. */
 static double from_f16(uint16_t h)
 {
-    int exponent = h >> 10 & 31, fraction = h & 1023;
-    double v;
-    if (exponent == 31)
-        v = fraction ? (double)NAN : (double)INFINITY;
-    else
-        v = exponent ? ldexp(1024 + fraction, exponent - 25) : ldexp(fraction, -24);
-    return h >> 15 ? -v : v;
+    uint32_t exponent = h >> 10 & 31, fraction = h & 1023, sign = (uint32_t)(h >> 15) << 31;
+    if (exponent == 0)
+        return from_bits(sign | 0x33800000) * fraction; /* 2^-24 */
+    exponent = exponent == 31 ? 255 : exponent + 127 - 15;
+    return from_bits(sign | exponent << 23 | fraction << 13);
 }
 
 static double from_bf16(uint16_t h) /* the upper half of a binary32 */
 {
-    uint32_t bits = (uint32_t)h << 16;
-    float f;
-    memcpy(&f, &bits, sizeof f);
-    return f;
+    return from_bits((uint32_t)h << 16);
 }
 
 void st_read(const struct st_tensor *t, int64_t first, int64_t count, double *to)
@@ -319,50 +321,40 @@ void st_read(const struct st_tensor *t, int64_t first, int64_t count, double *to
     if (first < 0 || count < 0 || first > t->count || count > t->count - first)
         die("tensor '%s': elements %lld + %lld of %lld", t->name, (long long)first, (long long)count,
             (long long)t->count);
-    int size = dtypes[t->dtype].bytes;
-    const unsigned char *p = t->data + first * size;
-    for (int64_t i = 0; i < count; i++, p += size) {
-        union {
-            float f32;
-            uint16_t u16;
-            double f64;
-            int64_t i64;
-            int32_t i32;
-            uint8_t u8;
-        } v;
-        memcpy(&v, p, size);
-        switch (t->dtype) {
-        case DTYPE_F32:
-            to[i] = v.f32;
-            break;
-        case DTYPE_F16:
-            to[i] = from_f16(v.u16);
-            break;
-        case DTYPE_BF16:
-            to[i] = from_bf16(v.u16);
-            break;
-        case DTYPE_F64:
-            to[i] = v.f64;
-            break;
-        case DTYPE_I64:
-            to[i] = (double)v.i64;
-            break;
-        case DTYPE_I32:
-            to[i] = v.i32;
-            break;
-        default:
-            to[i] = v.u8;
-            break;
-        }
+    const unsigned char *p = t->data + first * dtypes[t->dtype].bytes;
+/* One loop a dtype, so that none of them decides anything for an element. */
+#define READ(type, value)                                                                                              \
+    for (int64_t i = 0; i < count; i++) {                                                                              \
+        type v;                                                                                                        \
+        memcpy(&v, p + i * (int64_t)sizeof v, sizeof v);                                                               \
+        to[i] = value;                                                                                                 \
+    }                                                                                                                  \
+    break
+    switch (t->dtype) {
+    case DTYPE_F32:
+        READ(float, v);
+    case DTYPE_F16:
+        READ(uint16_t, from_f16(v));
+    case DTYPE_BF16:
+        READ(uint16_t, from_bf16(v));
+    case DTYPE_F64:
+        READ(double, v);
+    case DTYPE_I64:
+        READ(int64_t, (double)v);
+    case DTYPE_I32:
+        READ(int32_t, v);
+    default:
+        READ(uint8_t, v);
     }
+#undef READ
 }
 
 /* ---- writing ---- */
 
-static int64_t entry_bytes(const struct st_entry *n)
+int64_t st_entry_bytes(const struct st_entry *n)
 {
     int64_t count = n->dims < 0 || n->dims > MAX_DIMS ? -1 : shape_count(n->dims, n->shape), bytes;
-    if (n->dtype != DTYPE_F32 && n->dtype != DTYPE_F64 && n->dtype != DTYPE_I64 && n->dtype != DTYPE_U8)
+    if (n->dtype == DTYPE_I32)
         die("tensor '%s': a dtype that is not written", n->name);
     if (count < 0 || __builtin_mul_overflow(count, (int64_t)dtypes[n->dtype].bytes, &bytes))
         die("tensor '%s': absurd shape", n->name);
@@ -380,7 +372,7 @@ static char *header_text(const struct st_entry *entry, int entries, json_t *meta
         json_t *shape = json_array();
         for (int d = 0; d < entry[i].dims; d++)
             json_array_append_new(shape, json_integer(entry[i].shape[d]));
-        int64_t end = at + entry_bytes(&entry[i]);
+        int64_t end = at + st_entry_bytes(&entry[i]);
         json_t *v = json_pack("{s:s, s:o, s:[I, I]}", "dtype", dtypes[entry[i].dtype].name, "shape", shape,
                               "data_offsets", (json_int_t)at, (json_int_t)end);
         if (!v || json_object_get(header, entry[i].name) || json_object_set_new(header, entry[i].name, v))
@@ -396,7 +388,7 @@ static char *header_text(const struct st_entry *entry, int entries, json_t *meta
 static void next_entry(struct st_writer *w)
 {
     while (!w->left && w->at < w->entries && ++w->at < w->entries)
-        w->left = entry_bytes(&w->entry[w->at]);
+        w->left = st_entry_bytes(&w->entry[w->at]);
 }
 
 int st_create(struct st_writer *w, const char *path, const struct st_entry *entry, int entries,
@@ -418,19 +410,43 @@ int st_create(struct st_writer *w, const char *path, const struct st_entry *entr
     return status ? -1 : 0;
 }
 
-/* Up to CHUNK elements in the dtype; returns their bytes. */
-static size_t put_chunk(unsigned char *to, enum dtype dtype, const double *from, int count)
+/* Rounded to nearest, ties to even; beyond the largest value infinite, as the standard says. Exact below it: a double
+ * is rounded once. */
+static uint16_t to_f16(double x)
+{
+    uint16_t sign = signbit(x) ? 0x8000 : 0;
+    double a = fabs(x);
+    int exponent;
+    if (!(a < 65520)) /* halfway from the largest value to the next power of two */
+        return sign | (isnan(x) ? 0x7e00 : 0x7c00);
+    if (a < 0x1p-14)
+        return sign | (uint16_t)rint(a * 0x1p24);
+    double fraction = rint(frexp(a, &exponent) * 2048); /* 1024 to 2048, which carries into the exponent */
+    return sign | (uint16_t)((exponent + 14 - 1) * 1024 + (int)fraction);
+}
+
+/* The same; x is a weight, which single precision holds exactly. */
+static uint16_t to_bf16(double x)
+{
+    float f = (float)x;
+    uint32_t bits;
+    memcpy(&bits, &f, sizeof bits);
+    if (isnan(x))
+        return (uint16_t)(bits >> 16 | 0x40);
+    return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
+static void put_halves(unsigned char *to, enum dtype dtype, const double *from, int count)
 {
     for (int i = 0; i < count; i++) {
-        float f32 = (float)from[i];
-        if (dtype == DTYPE_F32) {
-            memcpy(to + 4 * i, &f32, 4);
-            continue;
-        }
-        if (dtype == DTYPE_F64) {
-            memcpy(to + 8 * i, &from[i], 8);
-            continue;
-        }
+        uint16_t h = dtype == DTYPE_F16 ? to_f16(from[i]) : to_bf16(from[i]);
+        memcpy(to + 2 * i, &h, 2);
+    }
+}
+
+static void put_integers(unsigned char *to, enum dtype dtype, const double *from, int count)
+{
+    for (int i = 0; i < count; i++) {
         if (!(from[i] == floor(from[i]) && fabs(from[i]) <= 9007199254740992.0) ||
             (dtype == DTYPE_U8 && !(from[i] >= 0 && from[i] <= 255)))
             die("%g does not fit an integer tensor", from[i]);
@@ -439,6 +455,21 @@ static size_t put_chunk(unsigned char *to, enum dtype dtype, const double *from,
             memcpy(to + 8 * i, &i64, 8);
         else
             to[i] = (unsigned char)i64;
+    }
+}
+
+/* Up to CHUNK elements in the dtype; returns their bytes. */
+static size_t put_chunk(unsigned char *to, enum dtype dtype, const double *from, int count)
+{
+    if (dtype == DTYPE_F64)
+        memcpy(to, from, (size_t)count * 8);
+    else if (dtype == DTYPE_F16 || dtype == DTYPE_BF16)
+        put_halves(to, dtype, from, count);
+    else if (dtype != DTYPE_F32)
+        put_integers(to, dtype, from, count);
+    for (int i = 0; dtype == DTYPE_F32 && i < count; i++) {
+        float f32 = (float)from[i];
+        memcpy(to + 4 * i, &f32, 4);
     }
     return (size_t)count * dtypes[dtype].bytes;
 }

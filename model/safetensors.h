@@ -36,13 +36,15 @@ const struct st_tensor *safetensors_need(const struct safetensors *s, const char
                                          struct error *e);
 void st_read(const struct st_tensor *t, int64_t first, int64_t count, double *to); /* elements as doubles, any dtype */
 
-/* Writing: describe every tensor, then give the data in the same order. F32, F64, I64 and U8 can be written. */
+/* Writing: describe every tensor, then give the data in the same order. All but I32 can be written; F16 and BF16 round
+ * to nearest, ties to even, and what lies beyond their range becomes infinite. */
 struct st_entry {
     char name[96];
     enum dtype dtype;
     int dims;
     int64_t shape[MAX_DIMS];
 };
+int64_t st_entry_bytes(const struct st_entry *n);
 struct st_writer {
     struct file_writer file;
     const struct st_entry *entry;

@@ -134,6 +134,13 @@ static void test_config_rope(void **state)
     assert_true(a.rope_scaling.high == 4 && a.rope_scaling.original == 8192 && a.rope_theta == 500000);
     a = good(QWEN3_BASE, "{\"rope_parameters\":{\"rope_theta\":1000000,\"rope_type\":\"default\"}}", &t);
     assert_true(a.rope_scaling.kind == 0 && a.rope_theta == 1000000);
+    a = good(QWEN3_BASE, "{\"rope_parameters\":{\"rope_theta\":2e6,\"partial_rotary_factor\":1.0}}", &t);
+    assert_true(a.rope_scaling.kind == 0 && a.rope_theta == 2000000);
+    a = good(LLAMA_BASE,
+             "{\"rope_theta\":9,\"rope_parameters\":{\"rope_theta\":3e5,\"rope_type\":\"llama3\",\"factor\":8,"
+             "\"high_freq_factor\":4,\"low_freq_factor\":1,\"original_max_position_embeddings\":64}}",
+             &t);
+    assert_true(a.rope_scaling.kind == 2 && a.rope_scaling.original == 64 && a.rope_theta == 300000);
 }
 
 static void test_config_qwen(void **state)
@@ -205,6 +212,12 @@ static void test_config_refused(void **state)
          "{\"rope_scaling\":{\"rope_type\":\"llama3\",\"factor\":8,\"low_freq_factor\":4,\"high_freq_factor\":4,"
          "\"original_max_position_embeddings\":64}}",
          "high_freq_factor"},
+        {LLAMA_BASE, "{\"rope_parameters\":{\"partial_rotary_factor\":0.5}}", "partial_rotary_factor"},
+        {LLAMA_BASE, "{\"rope_parameters\":{\"full_attention\":{\"rope_theta\":1e4}}}", "full_attention"},
+        {LLAMA_BASE, "{\"rope_parameters\":{\"rope_type\":\"proportional\"}}", "'proportional'"},
+        {LLAMA_BASE,
+         "{\"rope_scaling\":{\"type\":\"linear\",\"factor\":2},\"rope_parameters\":{\"rope_type\":\"default\"}}",
+         "different things"},
         {QWEN2_BASE, "{\"use_sliding_window\":true}", "use_sliding_window"},
         {QWEN2_BASE, "{\"use_mrope\":true}", "use_mrope"},
         {QWEN2_BASE, "{\"layer_types\":[\"full_attention\",\"sliding_attention\"]}", "layer_types"},
@@ -576,7 +589,11 @@ static void test_no_weights(void **state)
     assert_non_null(strstr(e.text, "model.safetensors"));
     assert_int_equal(file_write(in_folder(index, "model.safetensors.index.json"), "{}", 2, &e), 0);
     assert_int_equal(checkpoint_load(&m, folder, &e), -1);
-    assert_non_null(strstr(e.text, "one safetensors file"));
+    assert_non_null(strstr(e.text, "weight_map"));
+    unlink(index);
+    assert_int_equal(file_write(in_folder(index, "pytorch_model.bin"), "x", 1, &e), 0);
+    assert_int_equal(checkpoint_load(&m, folder, &e), -1);
+    assert_non_null(strstr(e.text, "only pytorch_model.bin"));
     unlink(index);
     assert_int_equal(checkpoint_save(&m, "/nonexistent", NULL, &e), -1);
     model_free(&m);

@@ -36,7 +36,7 @@ static void round_trip(const struct arch *a, const struct token_ids *t)
         must_say_why(&e);
         return;
     }
-    must(config_write(a, f, t, path, &e) == 0);
+    must(config_write(a, f, t, "float32", path, &e) == 0);
     if (checkpoint_arch(folder, &b, &u, &e)) {
         fprintf(stderr, "%s\n", e.text);
         abort();
