@@ -43,6 +43,15 @@ double method_number(const struct method_call *c, const char *key)
     return strcmp(text, "off") == 0 ? INFINITY : strtod(text, NULL);
 }
 
+struct state *method_state(const struct method_call *c, const char *name)
+{
+    for (int i = 0; i < c->phase->stages; i++)
+        for (int k = 0; k < MAX_STATES && c->phase->stage[i].state[k].row; k++)
+            if (strcmp(c->phase->stage[i].state[k].row->name, name) == 0)
+                return (struct state *)&c->phase->stage[i].state[k];
+    die("method %s: no stage of its recipe keeps '%s'", c->recipe->name, name);
+}
+
 int method_group_number(const struct method_call *c, int g, const char *key, double *to, struct error *e)
 {
     const json_t *group = json_array_get(json_object_get(c->input, "groups"), (size_t)g);

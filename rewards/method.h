@@ -52,6 +52,8 @@ const char *method_param(const struct method_call *c, const char *key);
 double method_number(const struct method_call *c, const char *key); /* "off" is +infinity */
 /* A number that has to stand on the group g of the line. */
 int method_group_number(const struct method_call *c, int g, const char *key, double *to, struct error *e);
+/* The state that a stage of the phase keeps under this name; dies when none does. */
+struct state *method_state(const struct method_call *c, const char *name);
 json_t *method_sample(const struct method_call *c, int sample); /* its object in the answer, borrowed */
 /* Numbers of the batch as JSON, nested as the groups of the line: [group][sample] and [group][sample][token]. */
 json_t *method_samples(const struct batch *b, const double *value);

@@ -149,7 +149,7 @@ static inline void stage_values(const struct stage *s, char *text, struct value 
     }
 }
 
-enum { MAX_REMEMBERED = 256 };
+enum { MAX_REMEMBERED = 1024 };
 struct result {
     double loss;
     double remembered[MAX_REMEMBERED]; /* the stage's state afterwards */
@@ -160,16 +160,16 @@ struct result {
 };
 
 /* Run for groups [g0, g1); sums go on in *r. */
-/* What a stage remembers of earlier steps: threes, for the run and for every prompt. */
+/* What a stage remembers of earlier steps: 3, 3.25, 3.5 ..., for the run and for every prompt but the last. */
 static inline void open_state(const struct batch *b, const struct stage *s, struct state state[MAX_STATES])
 {
     memset(state, 0, MAX_STATES * sizeof *state);
     for (int k = 0; s->state && s->state[k].name; k++) {
         state[k].row = &s->state[k];
-        for (int g = 0; g < (s->state[k].per_prompt ? b->groups : 1); g++) {
+        for (int g = 0; g < (s->state[k].per_prompt ? b->groups - 1 : 1); g++) {
             double *value = state_at(&state[k], s->state[k].per_prompt ? b->prompt_key[g] : 0);
             for (int i = 0; i < s->state[k].width; i++)
-                value[i] = 3;
+                value[i] = 3 + 0.25 * i;
         }
     }
 }

@@ -297,7 +297,10 @@ static int other_values(const struct param *row, char value[16][64])
 /* Parameters that matter only under another one, beyond what only_if can say. */
 static const struct {
     const char *stage, *key, *base;
-} under[] = {{"l1", "delta", "target=-9;"}, {"l1", "combine_max", "target=-9;"}, {"l1", "max_form", "target=-9;"}};
+} under[] = {{"l1", "delta", "target=-9;"},
+             {"l1", "combine_max", "target=-9;"},
+             {"l1", "max_form", "target=-9;"},
+             {"par", "len_penalty", "len_valid=2;"}};
 
 static void base_of(const struct stage *s, const struct param *row, char base[64])
 {

@@ -172,6 +172,18 @@ static const struct worked worked[] = {
      "0.8,\"reward\":0.4},{\"kl\":0.8,\"entropy\":0.8,\"reward\":0.4},{\"kl\":0.8,\"entropy\":0.8,\"reward"
      "\":0.4},{\"kl\":0.8,\"entropy\":0.8,\"reward\":0.4},{\"kl\":0.8,\"entropy\":0.8,\"reward\":0.4},{\"k"
      "l\":0.8,\"entropy\":0.8,\"reward\":0.4}],\"raw_reward_mean\":0.5}"},
+    {"par", "{}",
+     "{\"loss\":0.003278052,\"dlogp\":[[[-0.023778027,-0.0215355],[null,null,null],[null,null],[null]],[[n"
+     "ull,null],[null,null,null,null],[0.059287636,0.056397509,0.072407886]]],\"groups\":[{\"samples\":[{"
+     "\"reward\":0.72701138,\"advantage\":[0.36657932,null]},{\"reward\":0.5,\"advantage\":[-0.39241345,nu"
+     "ll,null]},{\"reward\":0.27298862,\"advantage\":[-1.1514062,null]},{\"reward\":0.9694765,\"advantage"
+     "\":[1.1772403]}]},{\"samples\":[{\"reward\":0.52473166,\"advantage\":[0.014996784,null]},{\"reward\""
+     ":0.74839224,\"advantage\":[0.99241722,null,null,null]},{\"reward\":0.29077606,\"advantage\":[-1.0074"
+     "14,null,null]}]}]}",
+     "[{\"ref_rewards\":[0.2,0.8],\"samples\":[{\"rewards\":{\"rm\":1.5}},{\"rewards\":{\"rm\":0.5}},{\"re"
+     "wards\":{\"rm\":-0.5}},{\"rewards\":{\"rm\":4}}]},{\"ref_rewards\":[-0.3,0.1],\"samples\":[{\"reward"
+     "s\":{\"rm\":0}},{\"rewards\":{\"rm\":1}},{\"rewards\":{\"rm\":-1}}]}]",
+     NULL},
 };
 enum { WORKED = sizeof worked / sizeof *worked };
 

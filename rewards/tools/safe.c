@@ -3,7 +3,6 @@
  */
 #include "../loss/safe.h"
 #include "../method.h"
-#include <string.h>
 
 static const struct datum data[] = {{"v_old", DATUM_NUMBER, "v_old", LEVEL_SEQUENCE, NULL},
                                     {"v1", DATUM_NUMBER, "v1", LEVEL_SEQUENCE, NULL},
@@ -12,14 +11,6 @@ static const struct datum data[] = {{"v_old", DATUM_NUMBER, "v_old", LEVEL_SEQUE
                                     {0}};
 static const char *const phases[] = {
     [SAFE_WARMUP] = "WARMUP", [SAFE_CLIMBING] = "CLIMBING", [SAFE_PLATEAU] = "PLATEAU", [SAFE_CONVERGED] = "CONVERGED"};
-
-static double *controller(const struct phase *p)
-{
-    for (int i = 0; i < p->stages; i++)
-        if (strcmp(p->stage[i].stage->name, "safe_penalty") == 0)
-            return state_at((struct state *)&p->stage[i].state[0], 0);
-    return NULL;
-}
 
 /* A sequence's value to all its tokens: the stages look at the last. */
 static int spread(struct batch *b, const char *number, const char *channel, struct error *e)
@@ -78,7 +69,8 @@ static int before(struct method_call *c, struct error *e)
     double raw;
     if (spread(b, "v1", "critic.value+", e) || spread(b, "v2", "critic2.value+", e) ||
         spread(b, "v1", "critic.value", e) || spread(b, "v2", "critic2.value", e) ||
-        feed(c, controller(c->phase), NULL, e) || json_get_number(c->input, "raw_reward_mean", 0, &raw, e))
+        feed(c, state_at(method_state(c, "controller"), 0), NULL, e) ||
+        json_get_number(c->input, "raw_reward_mean", 0, &raw, e))
         return -1;
     double *reward = json_is_number(json_object_get(c->input, "raw_reward_mean"))
                          ? batch_number(b, "raw_reward", LEVEL_SEQUENCE)->value
@@ -129,7 +121,7 @@ static int extra(struct method_call *c, struct error *e)
                                0};
     last.active = kl_short > last.threshold;
     if (c->den->tokens > 0)
-        json_array_append_new(calls, answer_json(controller(c->phase), &last));
+        json_array_append_new(calls, answer_json(state_at(method_state(c, "controller"), 0), &last));
     json_object_set_new(c->answer, "dv1", sample_sums(b, gradient(b, "critic.value")));
     json_object_set_new(c->answer, "dv2", sample_sums(b, gradient(b, "critic2.value")));
     json_object_set_new(c->answer, "value_loss", method_real(value));
