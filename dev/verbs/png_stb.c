@@ -131,8 +131,19 @@ static void cover_span(struct image *m, int y, double a, double b)
 {
     a = fmin(fmax(a, 0), m->w);
     b = fmin(fmax(b, 0), m->w);
-    for (int x = (int)a; x < b && x < m->w; x++)
-        m->cover[(size_t)y * m->w + x] += (float)((fmin(b, x + 1) - fmax(a, x)) / SUBROWS);
+    int first = (int)a, last = (int)b;
+    float *row = m->cover + (size_t)y * m->w;
+    if (b <= a)
+        return;
+    if (first == last) {
+        row[first] += (float)((b - a) / SUBROWS);
+        return;
+    }
+    row[first] += (float)((first + 1 - a) / SUBROWS);
+    for (int x = first + 1; x < last; x++)
+        row[x] += 1.0f / SUBROWS;
+    if (b > last)
+        row[last] += (float)((b - last) / SUBROWS);
 }
 
 /* Even-odd filling, row by row. */
