@@ -32,7 +32,8 @@ static void readme_is_up_to_date(void **state)
     assert_true(from && to && from < to);
     from = strchr(from + 1, '\n') + 1;
     if (strlen(want) != (size_t)(to - from) || memcmp(want, from, strlen(want)))
-        fail_msg("README.md has another table of methods than the program; put it right with: sh dev/readme.sh");
+        fail_msg(
+            "README.md has another table of methods than the program; put it right with: make && sh dev/readme.sh");
     mem_free(readme);
     free(want);
 }
