@@ -1,0 +1,181 @@
+/* export: a model directory written anew, for other programs: weights in the number format and in the pieces asked for,
+ * configuration, tokenizer files. What is carried over as it is stands in `carried`; a file is added there.
+ */
+#include "verbs.h"
+#include "../../model/base/file.h"
+#include "../../model/checkpoint.h"
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+enum { OPTION_PATH, OPTION_OUT, OPTION_DTYPE, OPTION_SHARD, OPTIONS };
+static const struct param options[] = {
+    {"model.path", PARAM_TEXT, "", 0, 0, NULL, "Directory of the model to read.", NULL},
+    {"out", PARAM_TEXT, "", 0, 0, NULL, "Directory to write; it must not exist.", NULL},
+    {"dtype", PARAM_CHOICE, "f32", 0, 0, "f32|bf16|f16", "Numbers of the weights, rounded to nearest.", NULL},
+    {"shard_mb", PARAM_NUMBER, "0", 0, 1e6, NULL, "Most megabytes (10^6 bytes) of weights in one file; 0: one file.",
+     NULL},
+    {0}};
+
+/* Files of tokenizers and of generation settings: bytes like any other here. */
+static const char *const carried[] = {"tokenizer.json",
+                                      "tokenizer_config.json",
+                                      "special_tokens_map.json",
+                                      "added_tokens.json",
+                                      "vocab.json",
+                                      "merges.txt",
+                                      "encoder.json",
+                                      "vocab.bpe",
+                                      "tokenizer.model",
+                                      "tokenizer.bin",
+                                      "chat_template.jinja",
+                                      "chat_template.json",
+                                      "generation_config.json"};
+
+static int carry(const char *from, const char *to, struct error *e)
+{
+    char source[1024], target[1024];
+    for (size_t i = 0; i < sizeof carried / sizeof *carried; i++) {
+        size_t len;
+        int a = snprintf(source, sizeof source, "%s/%s", from, carried[i]);
+        int b = snprintf(target, sizeof target, "%s/%s", to, carried[i]);
+        if (a >= (int)sizeof source || b >= (int)sizeof target)
+            return fail(e, "%.200s...: the path is too long", from);
+        if (file_size(source) <= 0)
+            continue;
+        const void *bytes = file_map(source, &len, e);
+        int status = bytes ? file_write(target, bytes, len, e) : -1;
+        if (bytes)
+            file_unmap(bytes, len);
+        if (status)
+            return -1;
+    }
+    return 0;
+}
+
+/* Token ids stand in the configuration as they stood: lists of several ends, ids that are no tokens of the model. */
+static int carry_token_ids(const char *from, const char *to, struct error *e)
+{
+    static const char *const keys[] = {"bos_token_id", "eos_token_id", "pad_token_id"};
+    char source[1024], target[1024];
+    snprintf(source, sizeof source, "%s/config.json", from);
+    snprintf(target, sizeof target, "%s/config.json", to);
+    json_t *was = json_read(source, e), *now = was ? json_read(target, e) : NULL;
+    for (int i = 0; now && i < 3; i++) {
+        json_t *id = json_object_get(was, keys[i]);
+        if (id)
+            json_object_set(now, keys[i], id);
+        else
+            json_object_del(now, keys[i]); /* the class of the model has its own default */
+    }
+    int status = now ? json_write(target, now, e) : -1;
+    json_decref(was);
+    json_decref(now);
+    return status;
+}
+
+/* path without the slashes at its end; the directory it lies in. */
+static int split_path(const char *path, char name[1000], char parent[1000], struct error *e)
+{
+    int len = snprintf(name, 1000, "%s", path);
+    if (len >= 1000)
+        return fail(e, "%.60s...: the path is too long", path);
+    while (len > 1 && name[len - 1] == '/')
+        name[--len] = 0;
+    const char *slash = strrchr(name, '/');
+    snprintf(parent, 1000, "%.*s", slash ? (int)(slash - name) + 1 : 1, slash ? name : ".");
+    return 0;
+}
+
+static int refuse_existing(const char *path, const char *what, struct error *e)
+{
+    struct stat st;
+    return lstat(path, &st) ? 0 : fail(e, "%.200s is there already, and nothing is written over; %s", path, what);
+}
+
+static int write_all(const struct model *m, const struct value *value, const char *to, struct error *e)
+{
+    static const enum dtype dtypes[] = {DTYPE_F32, DTYPE_BF16, DTYPE_F16};
+    const char *from = value[OPTION_PATH].text;
+    int64_t shard_bytes = (int64_t)(value[OPTION_SHARD].num * 1e6);
+    if (file_make_directory(to, e) ||
+        checkpoint_export(m, to, NULL, dtypes[(int)value[OPTION_DTYPE].num], shard_bytes, e) ||
+        carry_token_ids(from, to, e) || carry(from, to, e))
+        return -1;
+    return 0;
+}
+
+/* Everything is written beside `out` and renamed when it is whole; an empty directory that meanwhile took its place is
+ * all that could be replaced. */
+static int write_beside(const struct model *m, const struct value *value, struct error *e)
+{
+    char out[1000], parent[1000], part[1010];
+    if (split_path(value[OPTION_OUT].text, out, parent, e))
+        return -1;
+    snprintf(part, sizeof part, "%s.part", out);
+    if (refuse_existing(part, "it may be an export that was broken off: remove it", e))
+        return -1;
+    int status = write_all(m, value, part, e);
+    if (!status && rename(part, out))
+        status = fail(e, "cannot rename %s to %s: %s", part, out, strerror(errno));
+    if (!status)
+        return file_sync(parent, e);
+    file_remove_directory(part, NULL);
+    return -1;
+}
+
+static int check(const struct value *value, struct error *e)
+{
+    if (!value[OPTION_PATH].text[0])
+        return fail(e, "model.path=DIR is missing");
+    if (!value[OPTION_OUT].text[0])
+        return fail(e, "out=DIR is missing");
+    return refuse_existing(value[OPTION_OUT].text, "choose another out=DIR or remove it", e);
+}
+
+static int export(const struct value *value, struct error *e)
+{
+    const char *dir = value[OPTION_PATH].text;
+    struct device device;
+    struct model m;
+    struct arch a;
+    if (checkpoint_arch(dir, &a, NULL, e) || device_open(&device, &cpu_ops, 0, e))
+        return -1;
+    int status = model_create(&m, &a, 0, &device, 0, e);
+    if (!status) {
+        status = checkpoint_load(&m, dir, e) || write_beside(&m, value, e) ? -1 : 0;
+        model_free(&m);
+    }
+    device_close(&device);
+    if (!status)
+        printf("%s: %ld weights in %s\n", value[OPTION_OUT].text, arch_parameters(&a), value[OPTION_DTYPE].text);
+    return status;
+}
+
+static int run(int argc, const char *const *argv)
+{
+    struct value value[OPTIONS];
+    struct error e;
+    if (verb_options(&verb_row_export, argc, argv, value, &e) || check(value, &e))
+        return verb_usage(&verb_row_export, &e);
+    return export(value, &e) ? verb_failed(&verb_row_export, &e) : EXIT_DONE;
+}
+
+const struct verb verb_row_export = {
+    "export",
+    "Write a model anew for other programs: number format, shards, tokenizer files.",
+    "model.path=DIR out=DIR [dtype=f32|bf16|f16] [shard_mb=N]",
+    "Reads config.json and the weights of model.path (model.safetensors, or the shards of an index; F32, F16 or BF16)\n"
+    "and writes them in the Hugging Face layout: config.json, model.safetensors or shards with\n"
+    "model.safetensors.index.json, and a copy of the tokenizer's files and of generation_config.json. Numbers that "
+    "the\n"
+    "format holds stay as they are, bit for bit; others are rounded to nearest, and those beyond its range refused.\n"
+    "The directory appears when it is whole; one that is there is never written over.\n"
+    "\n"
+    "Examples:\n"
+    "  train_rl export model.path=out/chain-1/checkpoint out=chain-bf16 dtype=bf16\n"
+    "  train_rl export model.path=DIR out=DIR-sharded shard_mb=2000\n",
+    options,
+    run,
+};
