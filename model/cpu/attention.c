@@ -53,7 +53,7 @@ void chain_scores(float *score, size_t stride, const float *a, int rows, const f
                   int pieces, int D)
 {
     ptrdiff_t block = (ptrdiff_t)GROUP * D; /* 16 keys */
-    struct tile shape = {(ptrdiff_t)round_up((size_t)D, GROUP), 1, GROUP, LANES, TILE_COLUMNS, (ptrdiff_t)stride};
+    struct tile shape = {(ptrdiff_t)round_up((size_t)D, GROUP), 1, GROUP, LANES, TILE_COLUMNS, (ptrdiff_t)stride, 0};
     if (LANES == GROUP) {
         shape.bv = block;
         shape.bp = 2 * block;
@@ -73,7 +73,7 @@ void chain_scores(float *score, size_t stride, const float *a, int rows, const f
 void chain_values(float *to, const float *weight, size_t stride, int rows, const float *vectors, const struct piece *p,
                   int pieces, int width, enum tile_mode mode)
 {
-    struct tile shape = {(ptrdiff_t)stride, 1, width, LANES, 2 * LANES, width};
+    struct tile shape = {(ptrdiff_t)stride, 1, width, LANES, 2 * LANES, width, 0};
     for (int c = 0; c < width;) {
         int left = (width - c) / LANES, count = rows <= TILE_ROWS4 && left >= 4 ? 4 : left >= 2 ? 2 : 1;
         for (int i = 0; i < pieces; i++)

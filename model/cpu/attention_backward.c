@@ -106,7 +106,7 @@ static void row_gradient(float *score, float *dscore, int visible, int keys, flo
 static void add_outer(float *dvectors, const float *weight, size_t stride, int count, const float *rows,
                       const struct piece *p, int pieces, int width)
 {
-    struct tile shape = {1, (ptrdiff_t)stride, width, LANES, 2 * LANES, width};
+    struct tile shape = {1, (ptrdiff_t)stride, width, LANES, 2 * LANES, width, 0};
     for (int i = 0; i < pieces; i++)
         for (int t = 0; t < tile_count(p[i].len); t++) {
             int first = tile_first(p[i].len, t), end = tile_end(p[i].len, t);

@@ -23,15 +23,19 @@ static size_t input_scratch(int rows, int N)
            sizeof(float);
 }
 
-/* to[n][32 inputs] from rows n0 .. n0+n of W, inputs k .. k+32; beyond K: zero. */
+/* to[n][32 inputs] from rows n0 .. n0+n of W, inputs k .. k+32; beyond K: zero. The next 32 inputs are asked for. */
 static void transpose_panel(float *to, const struct input_gradient *g, int n0, int n, int k)
 {
     int inputs = (int)least(PANEL, g->K - k);
     if (inputs < PANEL)
         memset(to, 0, (size_t)n * PANEL * sizeof *to);
-    for (int i = 0; i < n; i += PANEL)
-        transpose(to + (size_t)i * PANEL, PANEL, g->W + weight_at(n0 + i, k, g->K), PANEL, inputs,
-                  (int)least(PANEL, n - i));
+    for (int i = 0; i < n; i += PANEL) {
+        const float *from = g->W + weight_at(n0 + i, k, g->K);
+        for (int j = 0; k + PANEL < g->K && j < PANEL; j++)
+            for (int l = 0; l < PANEL; l += GROUP)
+                __builtin_prefetch(from + (PANEL + j) * PANEL + l, 0, 2);
+        transpose(to + (size_t)i * PANEL, PANEL, from, PANEL, inputs, (int)least(PANEL, n - i));
+    }
 }
 
 /* Rows m0 .. m0+rows, columns k0 .. k1 of din. */
@@ -42,7 +46,7 @@ static void input_item(const struct input_gradient *g, int m0, int rows, int k0,
     for (int i = 0; i < blocks; i++) {
         int n0 = i * each;
         struct product p = {.w = scratch, .k = least(each, g->N - n0), .mode = i ? TILE_CHAIN : TILE_ZERO};
-        p.shape = (struct tile){0, 1, PANEL, LANES, TILE_COLUMNS, g->K};
+        p.shape = (struct tile){0, 1, PANEL, LANES, TILE_COLUMNS, g->K, 0};
         product_operand(&p, copy, g->dout + (size_t)m0 * g->N + n0, rows, g->N);
         for (int k = k0; k < k1; k += PANEL) {
             transpose_panel(scratch, g, n0, (int)p.k, k);
@@ -121,7 +125,7 @@ static void weight_item(const struct weight_gradient *g, int p0, int p1, int k0,
 {
     float *panel = scratch, *x = scratch + BLOCK_ROWS * PANEL;
     int tiles = tile_count(k1 - k0);
-    struct tile shape = {1, X_STRIDE, PANEL, LANES, TILE_COLUMNS, PANEL};
+    struct tile shape = {1, X_STRIDE, PANEL, LANES, TILE_COLUMNS, PANEL, 0};
     for (int b = 0; b < g->blocks; b++) {
         struct span s = g->block[b];
         for (int i = 0; i < tiles; i++)

@@ -6,11 +6,11 @@ INLINE const float *b_vector(const struct tile *t, const float *b, int v)
     return b + (v & 1) * t->bv + (v >> 1) * t->bp;
 }
 
-INLINE void tile_body(const int rows, const int vectors, const struct tile *t, const float *a, const float *b, long k,
-                      float *c, enum tile_mode mode, const float *bias)
+INLINE void tile_body(const int rows, const int vectors, const int ask, const struct tile *t, const float *a,
+                      const float *b, long k, float *c, enum tile_mode mode, const float *bias)
 {
     vec acc[TILE_ROWS][8], w[8];
-    const ptrdiff_t ar = t->ar, ak = t->ak, bk = t->bk, cr = t->cr;
+    const ptrdiff_t ar = t->ar, ak = t->ak, bk = t->bk, cr = t->cr, ahead = t->ahead;
     UNROLL
     for (int r = 0; r < rows; r++) {
         UNROLL
@@ -27,8 +27,11 @@ INLINE void tile_body(const int rows, const int vectors, const struct tile *t, c
     }
     for (; k > 0; k--) {
         UNROLL
-        for (int v = 0; v < vectors; v++)
+        for (int v = 0; v < vectors; v++) {
             w[v] = vload(b_vector(t, b, v));
+            if (ask)
+                __builtin_prefetch(b_vector(t, b, v) + ahead, 0, 2);
+        }
         UNROLL
         for (int r = 0; r < rows; r++) {
             vec x = vset(a[r * ar]);
@@ -69,22 +72,28 @@ INLINE void tile_body(const int rows, const int vectors, const struct tile *t, c
 #define EACH_KERNEL(f) TO_6(f) TO_12(f)
 #endif
 
+/* Asking for what lies ahead costs a tenth where it is of no use: kernels of their own. */
 #define DEFINE(rows, vectors)                                                                                          \
     static void tile_##rows##_##vectors(const struct tile *t, const float *a, const float *b, long k, float *c,        \
                                         enum tile_mode mode, const float *bias)                                        \
     {                                                                                                                  \
-        tile_body(rows, vectors, t, a, b, k, c, mode, bias);                                                           \
+        tile_body(rows, vectors, 0, t, a, b, k, c, mode, bias);                                                        \
+    }                                                                                                                  \
+    static void tile_##rows##_##vectors##_ahead(const struct tile *t, const float *a, const float *b, long k,          \
+                                                float *c, enum tile_mode mode, const float *bias)                      \
+    {                                                                                                                  \
+        tile_body(rows, vectors, 1, t, a, b, k, c, mode, bias);                                                        \
     }
-#define ENTRY(rows, vectors) [rows][vectors] = tile_##rows##_##vectors,
+#define ENTRY(rows, vectors) [rows][vectors] = {tile_##rows##_##vectors, tile_##rows##_##vectors##_ahead},
 
 EACH_KERNEL(DEFINE)
 
 typedef void kernel(const struct tile *t, const float *a, const float *b, long k, float *c, enum tile_mode mode,
                     const float *bias);
-static kernel *const kernels[TILE_ROWS + 1][9] = {EACH_KERNEL(ENTRY)};
+static kernel *const kernels[TILE_ROWS + 1][9][2] = {EACH_KERNEL(ENTRY)};
 
 void tile(const struct tile *t, int rows, int vectors, const float *a, const float *b, long k, float *c,
           enum tile_mode mode, const float *bias)
 {
-    kernels[rows][vectors](t, a, b, k, c, mode, bias);
+    kernels[rows][vectors][t->ahead != 0](t, a, b, k, c, mode, bias);
 }

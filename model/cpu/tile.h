@@ -17,9 +17,10 @@ enum { TILE_ROWS = 6, TILE_ROWS4 = 3, TILE_ROWS8 = 1 };
 enum { TILE_ROWS = 12, TILE_ROWS4 = 6, TILE_ROWS8 = 3 };
 #endif
 
-/* Strides in floats. Vector v of b lies at (v & 1) * bv + (v >> 1) * bp; vector v of c at v * LANES. */
+/* Strides in floats. Vector v of b lies at (v & 1) * bv + (v >> 1) * bp; vector v of c at v * LANES. What lies `ahead`
+ * of each vector of b is asked for from memory on the way, for the next call (0: nothing). */
 struct tile {
-    ptrdiff_t ar, ak, bk, bv, bp, cr;
+    ptrdiff_t ar, ak, bk, bv, bp, cr, ahead;
 };
 
 enum tile_mode {
