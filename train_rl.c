@@ -59,8 +59,10 @@ static int run_stages(struct trainer *t, const struct phase *ph, enum stage_kind
         c.phase_steps = ph->steps;
         c.state = ((struct stage_use *)u)->state;
         c.metrics = &t->metrics;
-        if (u->stage->run(&c, e))
-            return fail_in(e, "step %ld, stage %s", t->step, u->stage->name);
+        if (u->stage->run(&c, e)) {
+            struct error why = *e;
+            return fail(e, "step %ld, stage %s", t->step, why.text);
+        }
         if (loss && !isfinite(*loss))
             return fail(e, "step %ld: the loss is %g after stage %s in the groups %d to %d of the batch", t->step,
                         *loss, u->stage->name, g0, g1 - 1);
@@ -541,14 +543,20 @@ static int train_step(struct trainer *t, const struct phase *ph, struct error *e
     return 0;
 }
 
-/* Models that begin as copies of the policy are copied when reinforcement learning begins: after any warm-up. */
+/* Models that begin as copies of the policy are copied when reinforcement learning begins: after any warm-up. The first
+ * value head begins as 0, further ones are drawn, or they would be its twins for ever. */
 static void begin_rollouts(struct trainer *t)
 {
-    for (int i = 0; i < t->s.recipe.model_count; i++)
-        if (!t->model_ready[i]) {
-            model_copy(&t->model[i], &t->s.policy);
-            t->model_ready[i] = 1;
-        }
+    const struct recipe *r = &t->s.recipe;
+    for (int i = 0, heads = 0; i < r->model_count; i++) {
+        heads += r->models[i].scalar;
+        if (t->model_ready[i])
+            continue;
+        model_copy(&t->model[i], &t->s.policy);
+        if (r->models[i].scalar && heads > 1)
+            model_draw_value_head(&t->model[i], r->run.seed + (uint64_t)i);
+        t->model_ready[i] = 1;
+    }
 }
 
 /* What stands before the first step of a phase. */
@@ -594,6 +602,8 @@ static int train_phase(struct trainer *t, struct phase *ph, struct error *e)
     }
     if (interrupted)
         return 0;
+    if (ph->source == SOURCE_ROLLOUT)
+        t->diagnosis = report_diagnosis(t, ph);
     int evaluated = ph->source == SOURCE_ROLLOUT || ph->branch[0] || t->phase == r->phases - 1;
     if (evaluated && /* otherwise the next phase does it first */
         milestone(t, ph, ph->name, t->phase_seconds, ph->source == SOURCE_ROLLOUT && !ph->branch[0], e))
@@ -681,8 +691,11 @@ static int open_recipe(struct trainer *t, int argc, const char *const *argv, str
     int named = argc > 0 && !strchr(argv[0], '=');
     snprintf(recipe, sizeof recipe, "%s", named ? argv[0] : "chain");
     for (int i = named; i < argc && !named; i++)
-        if (strncmp(argv[i], "run.resume=", 11) == 0)
+        if (strncmp(argv[i], "run.resume=", 11) == 0) {
+            if (rundir_check(argv[i] + 11, e))
+                return fail_in(e, "run.resume");
             snprintf(recipe, sizeof recipe, "%s/recipe.ini", argv[i] + 11);
+        }
     return trainer_open(t, recipe, argv + named, argc - named, e);
 }
 

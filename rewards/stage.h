@@ -88,7 +88,7 @@ struct stage {
     int zero_on_equal;   /* equal rewards in a group give no policy gradient through this stage */
     int permutable;      /* permuting the samples of a group permutes the result */
     const char *why_not; /* reason when one of the two flags is 0 */
-    int (*run)(struct stage_call *c, struct error *e);
+    int (*run)(struct stage_call *c, struct error *e); /* a message begins with the stage's name and a colon */
 };
 
 extern const struct stage *const stages[]; /* NULL-terminated, from stages.def */

@@ -185,7 +185,12 @@ static void damaged_runs_are_refused(void **state)
     refused("|rl.lr=2e-3", 1, "lr = 0.002");
     refused("|run.out=elsewhere", 1, "exclude each other");
     assert_int_equal(call("rl|run.resume=%s/nowhere", folder), 2);
+    assert_printed("run.resume: there is no directory");
     assert_printed("nowhere");
+    assert_int_equal(call("rl|run.resume=%s", folder), 2);
+    assert_printed("holds no run: there is no recipe.ini in it");
+    assert_int_equal(call("rl|run.resume=%s/damaged/checkpoint", folder), 2);
+    assert_printed("is the checkpoint of a run");
 
     struct bytes whole = slurp("damaged", trainer);
     damage(trainer, whole.len - 1, 0, whole.p[0]);

@@ -32,27 +32,50 @@ static int count_verdict(const struct batch *b, int verdict)
     return n;
 }
 
-const char *report_diagnosis(const struct trainer *t)
+/* Does nothing pull on a token? Not every method compares rewards within a group, nor does every loss read advantages:
+ * without a stage that does, a gradient of exactly 0 tells. */
+static int nothing_pulls(const struct trainer *t, const struct phase *ph)
 {
     const struct batch *b = &t->batch;
-    int truncated = 0, equal = 0;
-    if (b->samples == b->groups)
-        return NULL; /* a supervised batch */
+    int reads = 0;
+    for (int i = 0; i < ph->stages; i++)
+        reads |= ph->stage[i].stage->kind == STAGE_LOSS && ph->stage[i].stage->reads & FIELD_ADVANTAGE;
+    if (!reads)
+        return metric_value(&t->metrics, "grad_norm", 0) == 0;
+    for (int i = 0; i < b->samples; i++)
+        for (int k = b->sample_first[i]; b->kept[i] && k < b->sample_first[i + 1]; k++)
+            if (b->trained[k] && b->advantage[k] != 0)
+                return 0;
+    return 1;
+}
+
+static int equal_groups(const struct batch *b)
+{
+    int n = 0;
+    for (int g = 0; g < b->groups; g++)
+        n += stat_equal(b->reward + b->group_first[g], NULL, b->group_first[g + 1] - b->group_first[g]);
+    return n;
+}
+
+const char *report_diagnosis(const struct trainer *t, const struct phase *ph)
+{
+    const struct batch *b = &t->batch;
+    int truncated = 0;
     for (int i = 0; i < b->samples; i++)
         truncated += b->truncated[i];
-    for (int g = 0; g < b->groups; g++)
-        equal += stat_equal(b->reward + b->group_first[g], NULL, b->group_first[g + 1] - b->group_first[g]);
     if (truncated == b->samples && count_verdict(b, VERDICT_RIGHT) == 0)
         return "no response ended before rollout.max_new: raise it, or warm up until the end-of-sequence token is used";
     if (count_verdict(b, VERDICT_UNPARSABLE) == b->samples)
         return "no response had the form of an answer: warm up longer, or reward the form (score = outcome, format)";
-    if (equal < b->groups)
+    if (!nothing_pulls(t, ph))
         return NULL;
+    if (equal_groups(b) < b->groups)
+        return "rewards differ, but no token of a sample that was kept has an advantage: `train_rl trace` shows which "
+               "stage takes it away";
     if (count_verdict(b, VERDICT_RIGHT) == b->samples)
         return "every response is right: there is nothing left to learn from this task; make it harder";
-    return "all rewards of every group are equal, so every advantage is 0: make the task easier, raise "
-           "rollout.samples, or "
-           "warm up longer";
+    return "all rewards of every group are equal, and no token has an advantage: make the task easier, raise "
+           "rollout.samples, or warm up longer";
 }
 
 static void print_row(const struct milestone *m)
@@ -98,6 +121,34 @@ static void print_samples(const struct trainer *t)
     }
 }
 
+/* A prompt that was shown, where a shell takes it as it is in single quotes. */
+static const struct text *prompt_to_try(const struct trainer *t)
+{
+    for (int i = 0; i < t->milestones; i++)
+        for (int k = 0; k < SHOWN; k++) {
+            const struct text *x = &t->milestone[i].shown.prompt[k];
+            int plain = x->len > 0 && x->len <= 60;
+            for (int c = 0; c < x->len; c++)
+                plain &= (unsigned char)x->s[c] >= 32 && x->s[c] != 127 && x->s[c] != '\'';
+            if (plain)
+                return x;
+        }
+    return NULL;
+}
+
+static void print_next(const struct trainer *t)
+{
+    const char *dir = t->dir.path;
+    const struct text *prompt = prompt_to_try(t);
+    fprintf(stderr,
+            "Next:\n  ./train_rl eval %s eval.samples=16\n  ./train_rl sample model.path=%s/checkpoint prompt=", dir,
+            dir);
+    fprintf(stderr, prompt ? "'%.*s'" : "\"...\"", prompt ? prompt->len : 0, prompt ? prompt->s : "");
+    fprintf(stderr,
+            "\n  ./train_rl %s/recipe.ini seed=%llu     or edit that file and run it\n  ./train_rl list stages\n", dir,
+            (unsigned long long)t->s.recipe.run.seed + 1);
+}
+
 void report_closing(const struct trainer *t)
 {
     char time[32];
@@ -111,17 +162,12 @@ void report_closing(const struct trainer *t)
             print_row(&t->milestone[i]);
         print_samples(t);
     }
-    const char *why = report_diagnosis(t);
     int learned = t->milestones > 1 && t->milestone[1].v.accuracy > t->milestone[0].v.accuracy;
-    if (why && !learned)
-        fprintf(stderr, "\nNothing is being learned: %s.\n", why);
+    if (t->diagnosis && !learned)
+        fprintf(stderr, "\nNothing is being learned: %s.\n", t->diagnosis);
     fprintf(stderr, "\nFigure: %s/curves.%s; weights: %s/checkpoint; %s in all.\n", t->dir.path,
             figure_has_png ? "png" : "svg", t->dir.path, clock_text(time, clock_now() - t->started));
-    fprintf(
-        stderr,
-        "Next: ./train_rl sample model.path=%s/checkpoint prompt=..., ./train_rl %s/recipe.ini seed=2, ./train_rl list "
-        "stages, or edit %s/recipe.ini and run it.\n",
-        t->dir.path, t->dir.path, t->dir.path);
+    print_next(t);
 }
 
 void report_interrupted(const struct trainer *t)

@@ -8,7 +8,8 @@ void report_opening(const struct trainer *t);
  * learned. */
 void report_closing(const struct trainer *t);
 void report_interrupted(const struct trainer *t); /* how to go on */
-/* Why nothing is being learned, judged by the last batch; NULL: nothing wrong is seen. */
-const char *report_diagnosis(const struct trainer *t);
+/* Why nothing is being learned, judged by the batch that a step of the rollout phase has just learned from; NULL:
+ * nothing wrong is seen. */
+const char *report_diagnosis(const struct trainer *t, const struct phase *ph);
 
 #endif

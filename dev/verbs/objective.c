@@ -181,7 +181,9 @@ static int count_line(const json_t *groups, struct sizes *z, struct error *e)
 static int read_numbers(const json_t *o, const char *key, double *to, int n, struct error *e)
 {
     const json_t *a = json_object_get(o, key);
-    if (!json_is_array(a) || (int)json_array_size(a) != n)
+    if (!json_is_array(a))
+        return fail(e, "\"%s\" must be an array of numbers", key);
+    if ((int)json_array_size(a) != n)
         return fail(e, "\"%s\" must be an array of %d numbers", key, n);
     for (int i = 0; i < n; i++) {
         const json_t *x = json_array_get(a, (size_t)i);
@@ -412,6 +414,8 @@ static int is_given(const struct evaluation_of_line *v, const struct stage *s)
 {
     if (s->kind != STAGE_SCORE)
         return 0;
+    if (v->batch.samples == 0)
+        return 1;
     for (const struct datum *d = v->method ? v->method->data : NULL; d && d->key; d++)
         if (d->instead && strcmp(d->instead, s->name) == 0 && is_written(&v->batch, d->name))
             return 1;
@@ -454,7 +458,10 @@ static int run_stage(struct evaluation_of_line *v, struct stage_use *u, const st
     c.phase_step = step;
     c.phase_steps = steps;
     c.metrics = &v->metrics;
-    return s->run(&c, e) ? fail_in(e, "stage %s", s->name) : 0;
+    if (!s->run(&c, e))
+        return 0;
+    struct error why = *e;
+    return fail(e, "stage %s", why.text);
 }
 
 /* Channels of models whose weights have moved since the rollout: NAME+ becomes NAME. */

@@ -41,7 +41,9 @@ int rundir_create(struct rundir *d, const char *name, const char *out, const cha
     if (out[0]) {
         snprintf(d->path, sizeof d->path, "%s", out);
         if (holds_a_run(d->path))
-            return fail(e, "%s holds a run already; choose another run.out or remove it", d->path);
+            return fail(e,
+                        "%s holds a run already; go on with it by run.resume=%s, choose another run.out or remove it",
+                        d->path, d->path);
     } else {
         int n = 1;
         do
@@ -75,6 +77,27 @@ char *rundir_read(const struct rundir *d, enum run_file file, size_t *len, struc
     return file_read(path, (size_t)1 << 36, len, e);
 }
 
+int rundir_check(const char *path, struct error *e)
+{
+    char file[700];
+    if (!file_is_directory(path))
+        return fail(e, "there is no directory %s", path);
+    snprintf(file, sizeof file, "%.600s/trainer.safetensors", path);
+    if (file_size(file) >= 0)
+        return fail(e, "%s is the checkpoint of a run; the run is the directory that holds it", path);
+    snprintf(file, sizeof file, "%.600s/recipe.ini", path);
+    return file_size(file) >= 0 ? 0 : fail(e, "%s holds no run: there is no recipe.ini in it", path);
+}
+
+int rundir_meant(const char *word, struct error *e)
+{
+    char file[700];
+    snprintf(file, sizeof file, "%.600s/recipe.ini", word);
+    if (!file_is_directory(word) || (file_size(file) < 0 && !strchr(word, '/')))
+        return 0;
+    return rundir_check(word, e) ? -1 : 1;
+}
+
 int rundir_reopen(struct rundir *d, const char *path, struct error *e)
 {
     char file[700];
@@ -82,10 +105,7 @@ int rundir_reopen(struct rundir *d, const char *path, struct error *e)
     snprintf(d->path, sizeof d->path, "%s", path);
     for (size_t n = strlen(d->path); n > 1 && d->path[n - 1] == '/'; n--)
         d->path[n - 1] = 0;
-    rundir_path(d, "recipe.ini", file);
-    if (file_size(file) < 0)
-        return fail(e, "%s holds no run to resume: there is no recipe.ini in it", d->path);
-    if (lock_run(d, e))
+    if (rundir_check(d->path, e) || lock_run(d, e))
         return -1;
     rundir_path(d, "checkpoint", file);
     file_recover_directory(file);

@@ -17,6 +17,11 @@ struct rundir {
 int rundir_create(struct rundir *d, const char *name, const char *out, const char *recipe_text, struct error *e);
 /* The directory of an earlier run, to go on with: its lines are counted, pieces of a crash put in order. */
 int rundir_reopen(struct rundir *d, const char *path, struct error *e);
+/* Is this the directory of a run, and not of its checkpoint? Says what it is otherwise. */
+int rundir_check(const char *path, struct error *e);
+/* A word that may name a run or a recipe. 1: the directory of a run; 0: no directory, or of some other kind; -1 and *e:
+ * a directory where a run was meant. */
+int rundir_meant(const char *word, struct error *e);
 void rundir_close(struct rundir *d);
 int rundir_append(struct rundir *d, enum run_file file, json_t *line, struct error *e); /* takes the reference */
 /* What was appended is on the disk. */

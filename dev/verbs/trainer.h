@@ -66,6 +66,7 @@ struct trainer {
     struct rundir dir;
     struct milestone milestone[2 * MAX_PHASES];
     int milestones;
+    const char *diagnosis;      /* why the last rollout phase learned nothing; NULL: it may have */
     double started;             /* of the run, less the time it lay still */
     double opened;              /* of this process */
     double saved_at, save_cost; /* clock after the last checkpoint, seconds it took */
