@@ -647,7 +647,7 @@ static void refusals(void **state)
     refused("phase=rk", 2, "did you mean 'rl'");
     refused("step=12", 2, "steps 0 to 11");
     refused("step=-1", 2, "step");
-    refused("group=4|step=0", 1, "groups 0 to 3");
+    refused("group=4|step=0", 2, "groups 0 to 3");
     refused("grup=1", 2, "grup");
     refused("run.out=elsewhere", 2, "writes no run directory");
     refused("step=0|html=/nowhere/at/all.html", 1, "/nowhere/at/all.html");

@@ -2,7 +2,7 @@
  */
 #include "verbs.h"
 #include "evaluate.h"
-#include "../../model/base/file.h"
+#include "rundir.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -66,24 +66,20 @@ static int measure(struct session *s, struct error *e)
     return 0;
 }
 
-/* A run directory stands for its recipe and its checkpoint; words that follow still come last. */
-static int from_run(const char *dir, char recipe[700], char path[700])
-{
-    snprintf(recipe, 700, "%.600s/recipe.ini", dir);
-    snprintf(path, 700, "model.path=%.600s/checkpoint", dir);
-    return file_is_directory(dir) && file_size(recipe) >= 0;
-}
-
 static int run(int argc, const char *const *argv)
 {
     struct session s;
     struct error e;
     char run_recipe[700], run_path[700];
     const char *recipe = "chain", *word[MAX_WORDS];
-    int n = 0, named = argc > 0 && !strchr(argv[0], '=');
+    int n = 0, named = argc > 0 && !strchr(argv[0], '='), of_run = named ? rundir_meant(argv[0], &e) : 0;
+    if (of_run < 0)
+        return verb_usage(&verb_row_eval, &e);
     if (named)
         recipe = argv[0];
-    if (named && from_run(argv[0], run_recipe, run_path)) {
+    if (of_run) { /* stands for its recipe and its checkpoint; words that follow still come last */
+        snprintf(run_recipe, sizeof run_recipe, "%.600s/recipe.ini", argv[0]);
+        snprintf(run_path, sizeof run_path, "model.path=%.600s/checkpoint", argv[0]);
         recipe = run_recipe;
         word[n++] = run_path;
     }

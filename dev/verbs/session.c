@@ -87,8 +87,8 @@ static int arch_from_preset(struct session *s, struct error *e)
         for (const struct preset *q = presets; q->name; q++)
             names[n++] = q->name;
         const char *near = nearest_name(c->preset, names, n);
-        return fail(e, "there is no model preset '%s'%s%s%s; `train_rl list models` shows them", c->preset,
-                    near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
+        return near ? fail(e, "model.preset=%s: there is no such preset, did you mean '%s'?", c->preset, near)
+                    : fail(e, "model.preset=%s: there is no such preset; `train_rl list models` shows them", c->preset);
     }
     struct arch *a = &s->arch;
     *a = p->arch;
@@ -131,6 +131,16 @@ static int arch_from_checkpoint(struct session *s, const char *dir, struct error
     return 0;
 }
 
+int session_check_model(const char *dir, struct error *e)
+{
+    char own[700], inner[700];
+    snprintf(own, sizeof own, "%.600s/config.json", dir);
+    snprintf(inner, sizeof inner, "%.600s/checkpoint/config.json", dir);
+    if (file_size(own) < 0 && file_size(inner) >= 0)
+        return fail(e, "model.path=%s is the directory of a run; its model is %s/checkpoint", dir, dir);
+    return 0;
+}
+
 static int open_policy(struct session *s, int trainable, struct error *e)
 {
     const char *dir = s->recipe.model.path;
@@ -153,6 +163,8 @@ int session_open(struct session *s, const char *recipe, const char *const *overr
     const struct run_config *run = &s->recipe.run;
     if (strcmp(run->device, "cpu") != 0)
         return fail(e, "run.device=%s: this program was built for the CPU only", run->device);
+    if (s->recipe.model.path[0] && session_check_model(s->recipe.model.path, e))
+        return -1;
     if (task_open(&s->task, s->recipe.task_row, s->recipe.task_value, e) || open_tokenizer(s, e))
         return -1;
     s->max_prompt = s->task.longest_prompt + 2; /* a token holds at least one byte; and room for a first token */
@@ -165,6 +177,8 @@ int session_open(struct session *s, const char *recipe, const char *const *overr
 int session_open_model(struct session *s, const char *dir, int need_tokenizer, int threads, struct error *e)
 {
     memset(s, 0, sizeof *s);
+    if (session_check_model(dir, e))
+        return -1;
     if (need_tokenizer || tokenizer_exists(dir)) {
         s->tokenizer = tokenizer_open(dir, e);
         if (!s->tokenizer)

@@ -22,6 +22,9 @@ int session_open(struct session *s, const char *recipe, const char *const *overr
                  struct error *e);
 void session_close(struct session *s);
 
+/* Fails where the directory of a run was given for that of its model, and says which that is. */
+int session_check_model(const char *dir, struct error *e);
+
 /* Only what a checkpoint directory holds: tokenizer (NULL when there is none and need_tokenizer is 0), architecture,
  * weights. */
 int session_open_model(struct session *s, const char *dir, int need_tokenizer, int threads, struct error *e);

@@ -1,5 +1,6 @@
 /* tokenize: text to ids and back with a model's tokenizer. A filter; no weights are read.
  */
+#include "session.h"
 #include "verbs.h"
 #include "../../data/tokenizer.h"
 #include <string.h>
@@ -130,8 +131,13 @@ static int run(int argc, const char *const *argv)
         fail(&e, "model.path=DIR is missing");
         return verb_usage(&verb_row_tokenize, &e);
     }
+    if (value[OPTION_DECODE].num != 0 && value[OPTION_SPECIAL].num != 0) {
+        fail(&e, "special=1 changes nothing with decode=1");
+        return verb_usage(&verb_row_tokenize, &e);
+    }
     j.special = value[OPTION_SPECIAL].num != 0 ? 2 : 0;
-    j.tokenizer = tokenizer_open(value[OPTION_PATH].text, &e);
+    if (!session_check_model(value[OPTION_PATH].text, &e))
+        j.tokenizer = tokenizer_open(value[OPTION_PATH].text, &e);
     if (!j.tokenizer)
         return verb_failed(&verb_row_tokenize, &e);
     status = lines_run(stdin, stdout, value[OPTION_DECODE].num != 0 ? decode : encode, &j);

@@ -4,6 +4,7 @@
 #include "trace.h"
 #include "loop.h"
 #include "resume.h"
+#include "rundir.h"
 #include "verbs.h"
 #include "../../model/base/file.h"
 #include <fcntl.h>
@@ -84,6 +85,11 @@ static int choose_step(struct job *j, struct error *e)
         return fail(e, "phase %s has the steps 0 to %d, there is no step %ld", r->phase[x->phase].name, steps - 1,
                     x->phase_step);
     x->group = j->value[OPTION_GROUP].off ? -1 : (int)j->value[OPTION_GROUP].num;
+    const struct phase *ph = &r->phase[x->phase];
+    int groups = ph->source == SOURCE_ROLLOUT ? ph->rollout.prompts : ph->batch;
+    if (x->group >= groups)
+        return fail(e, "a step of phase %s has the groups 0 to %d, there is no group %d", ph->name, groups - 1,
+                    x->group);
     x->positions = (int)j->value[OPTION_POSITIONS].num;
     return 0;
 }
@@ -184,16 +190,32 @@ static int follow(struct job *j, struct error *e)
 
 /* ---- the command ---- */
 
+/* A page that cannot be written is better refused before the training than after it. */
+static int check_page(const struct job *j, struct error *e)
+{
+    const char *page = j->value[OPTION_HTML].text, *slash = strrchr(page, '/');
+    char directory[700];
+    if (!page[0])
+        return 0;
+    snprintf(directory, sizeof directory, "%.*s", slash ? (int)(slash - page) + 1 : 1, slash ? page : ".");
+    if (file_is_directory(page))
+        return fail(e, "html=%s is a directory; name a file", page);
+    if (access(directory, W_OK) != 0)
+        return fail(e, "html=%s: no file can be made in %s", page, directory);
+    return 0;
+}
+
 /* The words that are trace's own, and those of the recipe. */
 static int sort_words(struct job *j, int argc, const char *const *argv, struct error *e)
 {
     int named = argc > 0 && !strchr(argv[0], '=');
     snprintf(j->recipe, sizeof j->recipe, "%s", named ? argv[0] : "chain");
-    char run_recipe[700];
-    snprintf(run_recipe, sizeof run_recipe, "%.600s/recipe.ini", named ? argv[0] : "");
-    if (named && file_size(run_recipe) >= 0) {
+    int of_run = named ? rundir_meant(argv[0], e) : 0;
+    if (of_run < 0)
+        return -1;
+    if (of_run) {
         j->run = argv[0];
-        snprintf(j->recipe, sizeof j->recipe, "%s", run_recipe);
+        snprintf(j->recipe, sizeof j->recipe, "%.600s/recipe.ini", argv[0]);
     }
     for (int i = named; i < argc; i++) {
         char key[80];
@@ -218,6 +240,8 @@ static int run(int argc, const char *const *argv)
     job.t = &trainer;
     if (sort_words(&job, argc, argv, &e))
         return verb_usage(&verb_row_trace, &e);
+    if (check_page(&job, &e))
+        return verb_failed(&verb_row_trace, &e);
     int status = EXIT_DONE;
     if (open_before(&job, &e)) {
         verb_failed(&verb_row_trace, &e);

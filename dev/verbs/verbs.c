@@ -2,6 +2,8 @@
  * file; train_rl.c has the training.
  */
 #include "verbs.h"
+#include "rundir.h"
+#include "../../model/base/file.h"
 #include "../../rewards/recipe.h"
 #include <string.h>
 
@@ -88,6 +90,16 @@ static int unknown_option(const struct verb *v, const char *key, struct error *e
     return near ? fail(e, "unknown key '%.80s', did you mean '%s'?", key, near) : fail(e, "unknown key '%.80s'", key);
 }
 
+/* What was probably meant: the directory of a model, or lines that a filter reads from standard input. */
+static int no_key(const struct verb *v, const char *word, struct error *e)
+{
+    if (param_find(v->options, "model.path") >= 0 && file_is_directory(word))
+        return fail(e, "'%.80s' is no key=value; a model is given as model.path=%.80s", word, word);
+    if (strchr(v->usage, '<') && file_size(word) >= 0)
+        return fail(e, "'%.80s' is no key=value; lines are read from standard input: <%.80s", word, word);
+    return fail(e, "'%.80s' is no key=value", word);
+}
+
 int verb_options(const struct verb *v, int argc, const char *const *argv, struct value *value, struct error *e)
 {
     int given[MAX_PARAMS] = {0};
@@ -98,7 +110,7 @@ int verb_options(const struct verb *v, int argc, const char *const *argv, struct
         char key[80];
         const char *equals = strchr(argv[i], '=');
         if (!equals)
-            return fail(e, "'%.80s' is no key=value", argv[i]);
+            return no_key(v, argv[i], e);
         snprintf(key, sizeof key, "%.*s", (int)(equals - argv[i] < 79 ? equals - argv[i] : 79), argv[i]);
         int k = param_find(v->options, key);
         if (k < 0)
@@ -130,6 +142,13 @@ static int unknown_word(const char *word)
 {
     const char *names[256];
     int n = 0;
+    if (file_is_directory(word) && !rundir_check(word, NULL)) {
+        fprintf(stderr,
+                "train_rl: %s is the directory of a run: run.resume=%s goes on with it, %s/recipe.ini runs its recipe "
+                "again\n",
+                word, word, word);
+        return EXIT_USAGE;
+    }
     for (int i = 0; verbs[i]; i++)
         names[n++] = verbs[i]->name;
     for (const struct recipe_file *f = recipe_files; f->name && n < 256; f++)
