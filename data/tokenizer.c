@@ -135,8 +135,11 @@ static int no_token(const struct tokenizer *t, const char *s, int len, int at, s
 {
     struct text known = {0};
     for (int id = 0; id < t->vocab && known.len < 200; id++)
-        if (t->piece[id].start >= 0 && !(t->flag[id] & TOKEN_ADDED))
-            text_add(&known, t->pool.s + t->piece[id].start, t->piece[id].len);
+        if (t->piece[id].start >= 0 && !(t->flag[id] & TOKEN_ADDED)) {
+            const char *piece = t->pool.s + t->piece[id].start;
+            int newline = t->piece[id].len == 1 && *piece == '\n';
+            text_add(&known, newline ? "\\n" : piece, newline ? 2 : t->piece[id].len);
+        }
     unsigned char first = (unsigned char)s[0];
     if (len == 1 && (first < 32 || first > 126))
         fail(e, "byte 0x%02x at position %d has no token; the characters known are: %.200s", first, at, known.s);

@@ -335,7 +335,9 @@ static void test_verb(void **state)
     static const char *const seeds[] = {"seeds=",     "seeds=2..1",        "seeds=1..", "seeds=a",
                                         "seeds=1,,2", "seeds=1..99999999", "seeds=-1"};
     for (int i = 0; i < 7; i++)
-        call(TEXTS("chain", seeds[i]), 1, "seeds=");
+        call(TEXTS("chain", seeds[i]), 2, "seeds=");
+    call(TEXTS("chian"), 2, "'chian' is neither the directory of a run nor a recipe, did you mean 'chain'?");
+    call(TEXTS("chain", "run.out=x"), 2, "run.out=x: check trains each seed in out/check-RECIPE/seed-N");
     forget_runs();
 }
 

@@ -219,13 +219,12 @@ static int train(const char *dir, long seed, int words, const char *const *word,
 }
 
 /* word[0] is the recipe. */
-static int train_all(const char *seeds, int words, const char *const *word, struct run_files *run, struct error *e)
+static int train_all(const long *seed, int n, int words, const char *const *word, struct run_files *run,
+                     struct error *e)
 {
     const char *recipe = word[0];
-    long seed[MAX_SEEDS];
     const char *base = strrchr(recipe, '/') ? strrchr(recipe, '/') + 1 : recipe;
     size_t len = strlen(base);
-    int n = read_seeds(seeds, seed, e);
     len -= len > 4 && !strcmp(base + len - 4, ".ini") ? 4 : 0;
     for (int i = 0; i < n; i++) {
         char dir[300];
@@ -267,6 +266,18 @@ static int is_recipe(const char *word)
     return n > 4 && !strcmp(word + n - 4, ".ini");
 }
 
+static int no_place(const char *word, struct error *e)
+{
+    const char *names[512], *near;
+    int n = 0;
+    for (; recipe_files[n].name && n < 512; n++)
+        names[n] = recipe_files[n].name;
+    near = nearest_name(word, names, n);
+    if (near)
+        return fail(e, "'%.200s' is neither the directory of a run nor a recipe, did you mean '%s'?", word, near);
+    return fail(e, "'%.200s' is neither the directory of a run nor a recipe", word);
+}
+
 struct job {
     const char *place[MAX_RUNS], *option[OPTIONS], *other[MAX_WORDS]; /* other[0] is kept free for the recipe */
     int places, options, others;
@@ -285,11 +296,17 @@ static int sort_words(struct job *j, int argc, const char *const *argv, struct e
         else
             j->other[++j->others] = argv[i];
     }
+    for (int i = 1; i <= j->others; i++)
+        if (!strncmp(j->other[i], "run.out=", 8) || !strncmp(j->other[i], "run.resume=", 11))
+            return fail(e, "%.80s: check trains each seed in out/check-RECIPE/seed-N", j->other[i]);
     j->other[0] = j->place[0];
     if (j->places == 0)
         return fail(e, "a run directory or a recipe is missing");
     if (is_recipe(j->place[0]) && j->places > 1)
         return fail(e, "one recipe at a time");
+    for (int i = 0; i < j->places && !is_recipe(j->place[0]); i++)
+        if (!file_is_directory(j->place[i]) && !strchr(j->place[i], '/'))
+            return no_place(j->place[i], e);
     return 0;
 }
 
@@ -300,12 +317,15 @@ static int run(int argc, const char *const *argv)
     struct job j = {0};
     if (sort_words(&j, argc, argv, &e) || verb_options(&verb_row_check, j.options, j.option, option, &e))
         return verb_usage(&verb_row_check, &e);
-    int recipe = is_recipe(j.place[0]);
+    long seed[MAX_SEEDS];
+    int recipe = is_recipe(j.place[0]), seeds = recipe ? read_seeds(option[SEEDS].text, seed, &e) : 0;
+    if (seeds < 0)
+        return verb_usage(&verb_row_check, &e);
     if (!recipe && j.others && verb_options(&verb_row_check, j.others, j.other + 1, option, &e))
         return verb_usage(&verb_row_check, &e); /* keys of a recipe go with a recipe only */
     struct run_files *files = mem_alloc(MAX_RUNS, sizeof *files);
-    int n = recipe ? train_all(option[SEEDS].text, j.others + 1, j.other, files, &e)
-                   : run_read_all(files, j.places, j.place, &e);
+    int n =
+        recipe ? train_all(seed, seeds, j.others + 1, j.other, files, &e) : run_read_all(files, j.places, j.place, &e);
     int good = n < 0                   ? -1
                : option[WRITE].text[0] ? write_expectation(files, n, option, &e) ? -1 : 1
                                        : check_runs(files, n, option, &e);

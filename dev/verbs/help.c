@@ -123,7 +123,14 @@ static int run(int argc, const char *const *argv)
         print_verb(v);
         return EXIT_DONE;
     }
-    return verb_row_show.run(argc, argv);
+    if (show_print(stdout, argv[0]))
+        return EXIT_DONE;
+    const char *names[512], *near = nearest_name(argv[0], names, show_names(names, 512));
+    if (near)
+        fail(&e, "there is no '%.80s', did you mean '%s'?", argv[0], near);
+    else
+        fail(&e, "there is no '%.80s'; `train_rl help` shows the verbs, `train_rl list` all other names", argv[0]);
+    return verb_usage(&verb_row_help, &e);
 }
 
 const struct verb verb_row_help = {

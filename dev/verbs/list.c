@@ -36,14 +36,28 @@ static void print_bounds(FILE *f, const struct param *row)
         fprintf(f, "%s %.10g to %.10g", row->type == PARAM_INT ? "whole number," : "number,", row->min, row->max);
 }
 
+/* As a recipe takes it: in quotes where it is empty or holds what would end the line. */
+static void print_default(FILE *f, const char *def)
+{
+    int plain = def[0] && !strpbrk(def, "\n\t#");
+    fputs(plain ? "" : "\"", f);
+    for (; *def; def++)
+        if (*def == '\n' || *def == '\t')
+            fputs(*def == '\n' ? "\\n" : "\\t", f);
+        else
+            fputc(*def, f);
+    fputs(plain ? "" : "\"", f);
+}
+
 static void param_row_print(FILE *f, const struct param *row)
 {
-    const char *def = row->def ? row->def : "";
     if (strcmp(row->key, "*") == 0) {
         fprintf(f, "  NAME = number ...\n      %s\n", row->help);
         return;
     }
-    fprintf(f, "  %s = %s\n      %s\n      ", row->key, def[0] ? def : "\"\"", row->help);
+    fprintf(f, "  %s = ", row->key);
+    print_default(f, row->def ? row->def : "");
+    fprintf(f, "\n      %s\n      ", row->help);
     print_bounds(f, row);
     if (row->only_if)
         fprintf(f, "; only with %s%s", row->only_if, row->only_if[strlen(row->only_if) - 1] == '=' ? "\"\"" : "");

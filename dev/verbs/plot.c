@@ -137,7 +137,13 @@ static int key_names(const struct run_files *r, const char **name, int max)
         json_t *v;
         if (lines)
             json_object_foreach(json_array_get(file[f], lines - 1), key, v) if (json_is_number(v) && n < max)
-                name[n++] = key;
+            {
+                int seen = 0;
+                while (seen < n && strcmp(name[seen], key))
+                    seen++;
+                name[seen] = key;
+                n += seen == n;
+            }
     }
     return n;
 }
