@@ -543,14 +543,20 @@ static int train_step(struct trainer *t, const struct phase *ph, struct error *e
     return 0;
 }
 
-/* Models that begin as copies of the policy are copied when reinforcement learning begins: after any warm-up. */
+/* Models that begin as copies of the policy are copied when reinforcement learning begins: after any warm-up. The first
+ * value head begins as 0, further ones are drawn, or they would be its twins for ever. */
 static void begin_rollouts(struct trainer *t)
 {
-    for (int i = 0; i < t->s.recipe.model_count; i++)
-        if (!t->model_ready[i]) {
-            model_copy(&t->model[i], &t->s.policy);
-            t->model_ready[i] = 1;
-        }
+    const struct recipe *r = &t->s.recipe;
+    for (int i = 0, heads = 0; i < r->model_count; i++) {
+        heads += r->models[i].scalar;
+        if (t->model_ready[i])
+            continue;
+        model_copy(&t->model[i], &t->s.policy);
+        if (r->models[i].scalar && heads > 1)
+            model_draw_value_head(&t->model[i], r->run.seed + (uint64_t)i);
+        t->model_ready[i] = 1;
+    }
 }
 
 /* What stands before the first step of a phase. */

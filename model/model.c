@@ -205,6 +205,18 @@ void model_init(struct model *m, uint64_t seed)
     }
 }
 
+void model_draw_value_head(struct model *m, uint64_t seed)
+{
+    static const double std = 0.02;
+    int width = m->tensor[m->value_w].K;
+    struct rng r = rng_stream(seed, RNG_INIT, 0, (uint64_t)m->value_w, 0);
+    double *row = mem_alloc((size_t)width, sizeof *row);
+    for (int k = 0; k < width; k++)
+        row[k] = std * rng_normal(r, (uint64_t)k);
+    model_write(m, m->value_w, 0, 0, 1, row);
+    mem_free(row);
+}
+
 void model_copy(struct model *to, const struct model *from)
 {
     int extra = to->arch.value_head && !from->arch.value_head ? 2 : 0; /* tensors that stay, the last ones */

@@ -100,6 +100,8 @@ struct arena_memory device_memory(struct device *d);
 int model_create(struct model *m, const struct arch *a, int small_init, struct device *d, int trainable,
                  struct error *e);
 void model_init(struct model *m, uint64_t seed);
+/* Small normal weights for the value head, which begins as 0: two heads that begin alike stay alike. */
+void model_draw_value_head(struct model *m, uint64_t seed);
 /* Weights only; same architecture, but `to` may have a value head, which stays. */
 void model_copy(struct model *to, const struct model *from);
 void model_snapshot(struct model *to, const struct model *from); /* weights, moments and step count */

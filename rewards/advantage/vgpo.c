@@ -78,7 +78,7 @@ static int run(struct stage_call *c, struct error *e)
 {
     struct batch *b = c->b;
     const double *process = batch_given(b, "process", LEVEL_STEP);
-    if (!process)
+    if (!process && b->samples > 0)
         return fail(e, "vgpo: there are no rewards of steps; add the score stage `process`");
     for (int i = 0; i < b->samples; i++)
         for (int k = b->step_first[i]; b->kept[i] && k < b->step_first[i + 1]; k++)

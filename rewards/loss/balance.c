@@ -18,7 +18,7 @@
 #include "../stage.h"
 #include <math.h>
 
-enum { P_OBJECTIVE, P_LAMBDA, P_TEMPERATURE, P_TERMINAL };
+enum { P_OBJECTIVE, P_LAMBDA, P_TEMPERATURE, P_TERMINAL, P_HORIZON };
 enum { TB, DB, FL_DB, FL_SUBTB };
 enum { PINNED, FREE };
 enum { LOGP, FLOW };
@@ -31,6 +31,8 @@ static const struct param params[] = {
     {"temperature", PARAM_NUMBER, "1", 1e-6, 1e6, NULL, "Divides the energy.", NULL},
     {"terminal", PARAM_CHOICE, "pinned", 0, 0, "pinned|free",
      "Flow of a complete response's end: 1, or `last_flow`, which identifies nothing.", NULL},
+    {"horizon", PARAM_BOOL, "true", 0, 0, NULL,
+     "The generation budget is an end like any other, so that a response cut off there is complete.", NULL},
     {0}};
 
 /* A response as states: potential c[0..steps], its derivative g, room for one more than any response has tokens. */
@@ -47,7 +49,8 @@ struct given {
 static void open_path(const struct stage_call *c, int i, const struct given *n, struct path *p)
 {
     const struct batch *b = c->b;
-    int complete = n->complete ? n->complete[i] != 0 : !b->truncated[i], free = c->p[P_TERMINAL].num == FREE;
+    int ended = c->p[P_HORIZON].num != 0 || !b->truncated[i], free = c->p[P_TERMINAL].num == FREE;
+    int complete = n->complete ? n->complete[i] != 0 : ended;
     p->sample = i;
     p->tokens = p->steps = b->kept[i] ? trained_tokens(b, i) : 0;
     p->last_is_free = !complete || free;
