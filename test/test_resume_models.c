@@ -8,16 +8,15 @@
 #include "runs.h"
 
 #define SMALL                                                                                                          \
-    "|model.preset=nano-llama|rollout.prompts=4|rollout.samples=4|rollout.max_new=16|warmup.steps=5|warmup.batch=4"    \
-    "|rl.steps=8|eval.prompts=8|eval.samples=2|run.save_every=1|run.threads=1"
+    "|model.preset=nano-llama|rollout.prompts=4|rollout.samples=4|rollout.max_new=16|warmup.steps=3|warmup.batch=4"    \
+    "|rl.steps=6|eval.prompts=4|eval.samples=2|run.save_every=1|run.threads=1"
 
 static const struct {
     const char *name, *words;
 } cases[] = {
     {"ppo", "rl|ppo" SMALL},                                           /* a critic, several updates of a rollout */
     {"safe", "rl|safe|differentiable=current|base_threshold=0" SMALL}, /* two critics and a controller */
-    {"flowrl", "rl|flowrl" SMALL},
-    {"fl_gfn", "rl|fl_gfn|objective=fl_subtb" SMALL},
+    {"flow", "rl|fl_gfn|objective=fl_subtb" SMALL},
     {"par", "rl|par|shaping=meanstd" SMALL}, /* statistics of all scores so far */
 };
 enum { CASES = sizeof cases / sizeof *cases };
@@ -46,8 +45,8 @@ static int steps_logged(const char *run)
 /* Kill the run when so many lines are written; 0: it had ended before. */
 static int kill_after(pid_t pid, const char *run, int lines)
 {
-    for (int i = 0; i < 60000 && steps_logged(run) < lines; i++)
-        pause_for(0.0005);
+    for (int i = 0; i < 30000 && steps_logged(run) < lines; i++)
+        pause_for(0.002);
     kill(pid, SIGKILL);
     int status = finish(pid);
     if (status != 0 && status != 1000 + SIGKILL)
@@ -72,9 +71,9 @@ static void killed_and_resumed(void **state)
         snprintf(name, sizeof name, "%s-killed", cases[k].name);
         train(cases[k].name, cases[k].words);
         snprintf(words, sizeof words, "%s|run.out=%s/%s", cases[k].words, folder, name);
-        kills += kill_after(start(words), name, 7);
+        kills += kill_after(start(words), name, 5);
         snprintf(words, sizeof words, "rl|run.resume=%s/%s|run.save_every=1|run.threads=1", folder, name);
-        kills += kill_after(start(words), name, 10);
+        kills += kill_after(start(words), name, 7);
         resume_run(name, "", 0);
         assert_same_run(cases[k].name, name);
     }
