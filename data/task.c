@@ -64,6 +64,37 @@ int task_check_splits(const struct task *t, task_write *write, const char *remed
     return 0;
 }
 
+int task_check_operators(const char *operators, const char *known, struct error *e)
+{
+    if (!operators || !*operators)
+        return fail(e, "operators is empty; give some of %s", known);
+    for (const char *c = operators; *c; c++) {
+        if (!strchr(known, *c))
+            return fail(e, "operators = %s: '%c' is not one of %s", operators, *c, known);
+        if (strchr(c + 1, *c))
+            return fail(e, "operators = %s: '%c' stands there twice", operators, *c);
+    }
+    return 0;
+}
+
+int task_line_end(const char *s, int len, int start)
+{
+    const char *newline = memchr(s + start, '\n', (size_t)(len - start));
+    return newline ? (int)(newline - s) + 1 : len;
+}
+
+int task_lines(const struct task *t, const struct item *it, const char *response, int len, struct step *s, int max)
+{
+    (void)t;
+    (void)it;
+    int n = 0;
+    for (int start = 0; start < len && n < max; n++) {
+        s[n] = (struct step){start, task_line_end(response, len, start)};
+        start = s[n].end;
+    }
+    return n;
+}
+
 /* Longest prompt and gold text among some items of both splits, for tasks that cannot say it. The longest gold is the
  * longest of several drawn for each. */
 static void sample_lengths(struct task *t)

@@ -69,6 +69,12 @@ typedef void task_write(const struct task *t, struct rng r, struct text *prompt)
 void task_draw(const struct task *t, enum split split, uint64_t index, task_write *write, struct text *prompt);
 /* Both splits need prompts: with few different ones the hash may put all of them into one. Fails with `remedy`. */
 int task_check_splits(const struct task *t, task_write *write, const char *remedy, struct error *e);
+/* A parameter that lists operators: some of `known`, each at most once. */
+int task_check_operators(const char *operators, const char *known, struct error *e);
+/* The end of the line at `start` of s[0..len), its newline included. */
+int task_line_end(const char *s, int len, int start);
+/* For rows of tasks whose steps are lines: `steps` as it stands there. */
+int task_lines(const struct task *t, const struct item *it, const char *response, int len, struct step *s, int max);
 /* value: parsed parameters in row order. */
 int task_open(struct task *t, const struct task_row *row, const struct value *value, struct error *e);
 void task_close(struct task *t);

@@ -148,19 +148,6 @@ static void make(const struct task *t, enum split split, uint64_t index, struct 
     text_addf(&out->answer, "%d", answer);
 }
 
-static int check_operators(const char *s, struct error *e)
-{
-    if (!s || !*s)
-        return fail(e, "operators is empty; give some of + - *");
-    for (const char *c = s; *c; c++) {
-        if (!strchr("+-*", *c))
-            return fail(e, "operators = %s: '%c' is not one of + - *", s, *c);
-        if (strchr(c + 1, *c))
-            return fail(e, "operators = %s: '%c' stands there twice", s, *c);
-    }
-    return 0;
-}
-
 /* Both splits need prompts: with few different ones the hash may put all of them into one. */
 static int check_splits(const struct task *t, struct error *e)
 {
@@ -186,7 +173,7 @@ static int open(struct task *t, struct error *e)
         return fail(e, "ops_min = %d is above ops_max = %d", knob(t, P_OPS_MIN), ops);
     if (answer_mod == 1 || answer_mod >= mod)
         return fail(e, "answer_mod = %d: it has to be 0, or from 2 to mod - 1 = %d", answer_mod, mod - 1);
-    if (check_operators(t->value[P_OPERATORS].text, e) || check_splits(t, e))
+    if (task_check_operators(t->value[P_OPERATORS].text, "+-*", e) || check_splits(t, e))
         return -1;
     for (int most = mod - 1; most >= 10; most /= 10)
         digits++;
@@ -278,13 +265,6 @@ static struct line scan_line(const char *s, int len)
     return n && at + n == len ? l : bad;
 }
 
-/* The end of the line at `start`, its newline included. */
-static int line_end(const char *s, int len, int start)
-{
-    const char *newline = memchr(s + start, '\n', (size_t)(len - start));
-    return newline ? (int)(newline - s) + 1 : len;
-}
-
 static struct line step_line(const char *s, const struct step *step)
 {
     int len = step->end - step->start;
@@ -295,7 +275,7 @@ static struct line step_line(const char *s, const struct step *step)
 static enum verdict check_strict(const char *s, int len, int truth)
 {
     for (int start = 0, end; start < len; start = end) {
-        end = line_end(s, len, start);
+        end = task_line_end(s, len, start);
         int closed = s[end - 1] == '\n';
         struct line l = scan_line(s + start, end - start - closed);
         if (l.kind == LINE_ANSWER && !closed)
@@ -371,18 +351,6 @@ static void check(const struct task *t, const struct item *it, const char *respo
 
 /* ---- steps ---- */
 
-static int steps(const struct task *t, const struct item *it, const char *response, int len, struct step *s, int max)
-{
-    (void)t;
-    (void)it;
-    int n = 0;
-    for (int start = 0; start < len && n < max; n++) {
-        s[n] = (struct step){start, line_end(response, len, start)};
-        start = s[n].end;
-    }
-    return n;
-}
-
 /* A re-check is right when it repeats the line before it and that line's arithmetic is true. */
 static int recheck_is_right(const struct line *l, const struct line *before, int mod)
 {
@@ -434,6 +402,6 @@ const struct task_row task_chain = {
     .make = make,
     .gold = gold,
     .check = check,
-    .steps = steps,
+    .steps = task_lines,
     .check_step = check_step,
 };

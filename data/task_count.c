@@ -164,19 +164,6 @@ static void check(const struct task *t, const struct item *it, const char *respo
 
 /* ---- steps: lines */
 
-static int steps(const struct task *t, const struct item *it, const char *response, int len, struct step *s, int max)
-{
-    (void)t;
-    (void)it;
-    int n = 0;
-    for (int start = 0; start < len && n < max; n++) {
-        const char *newline = memchr(response + start, '\n', (size_t)(len - start));
-        s[n] = (struct step){start, newline ? (int)(newline - response) + 1 : len};
-        start = s[n].end;
-    }
-    return n;
-}
-
 /* Begins as a comparison or as an answer does. */
 static int is_step(const char *s, int len)
 {
@@ -214,6 +201,6 @@ const struct task_row task_count = {
     .make = make,
     .gold = gold,
     .check = check,
-    .steps = steps,
+    .steps = task_lines,
     .check_step = check_step,
 };

@@ -252,19 +252,6 @@ static void make(const struct task *t, enum split split, uint64_t index, struct 
     write_equations(&w, &out->extra);
 }
 
-static int check_operators(const char *s, struct error *e)
-{
-    if (!s || !*s)
-        return fail(e, "operators is empty; give some of + - * /");
-    for (const char *c = s; *c; c++) {
-        if (!strchr("+-*/", *c))
-            return fail(e, "operators = %s: '%c' is not one of + - * /", s, *c);
-        if (strchr(c + 1, *c))
-            return fail(e, "operators = %s: '%c' stands there twice", s, *c);
-    }
-    return 0;
-}
-
 /* Both splits need puzzles, and workings that lead to a target must not be too rare. */
 static int check_splits(const struct task *t, struct error *e)
 {
@@ -300,7 +287,7 @@ static int open(struct task *t, struct error *e)
         return fail(e, "min = %d is above max = %d", knob(t, P_MIN), knob(t, P_MAX));
     if (knob(t, P_TARGET_MIN) > knob(t, P_TARGET_MAX))
         return fail(e, "target_min = %d is above target_max = %d", knob(t, P_TARGET_MIN), knob(t, P_TARGET_MAX));
-    if (check_operators(t->value[P_OPERATORS].text, e) || check_splits(t, e))
+    if (task_check_operators(t->value[P_OPERATORS].text, "+-*/", e) || check_splits(t, e))
         return -1;
     int equations = (n - 1) * (3 * digits + 3), expression = n * digits_of(knob(t, P_MAX)) + 3 * (n - 1);
     t->longest_prompt = n * (digits_of(knob(t, P_MAX)) + 1) + digits_of(knob(t, P_TARGET_MAX)) + 1;
@@ -385,13 +372,6 @@ static void scan_line(const char *s, int len, struct line *l)
     l->claim = l->well_formed ? right.value.num : 0;
 }
 
-/* The end of the line at `start`, its newline included. */
-static int line_end(const char *s, int len, int start)
-{
-    const char *newline = memchr(s + start, '\n', (size_t)(len - start));
-    return newline ? (int)(newline - s) + 1 : len;
-}
-
 struct pool {
     int n;
     int64_t number[MAX_NUMBERS]; /* the result of the line before stands last */
@@ -434,7 +414,7 @@ static enum verdict check_strict(const struct puzzle *p, int use, const char *s,
     struct line l;
     int valid = 1, closed = 1;
     for (int start = 0, end; start < len; start = end) {
-        end = line_end(s, len, start);
+        end = task_line_end(s, len, start);
         closed = s[end - 1] == '\n';
         scan_line(s + start, end - start - closed, &l);
         if (!l.well_formed)
@@ -533,18 +513,6 @@ static void check(const struct task *t, const struct item *it, const char *respo
 
 /* ---- steps ---- */
 
-static int steps(const struct task *t, const struct item *it, const char *response, int len, struct step *s, int max)
-{
-    (void)t;
-    (void)it;
-    int n = 0;
-    for (int start = 0; start < len && n < max; n++) {
-        s[n] = (struct step){start, line_end(response, len, start)};
-        start = s[n].end;
-    }
-    return n;
-}
-
 static void step_line(const char *s, const struct step *step, struct line *l)
 {
     int len = step->end - step->start;
@@ -634,6 +602,6 @@ const struct task_row task_countdown = {
     .make = make,
     .gold = gold,
     .check = check,
-    .steps = steps,
+    .steps = task_lines,
     .check_step = check_step,
 };
