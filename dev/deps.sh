@@ -266,7 +266,7 @@ main() {
     if [ -n "$missing" ] && [ "${DEPS:-}" != off ]; then
         fetch $missing
         find_all
-        [ -z "$missing" ] || say "still missing:$missing; .deps/log says what happened (a network is needed, once)"
+        [ -z "$missing" ] || [ ! -e "$dir/log" ] || say "still missing:$missing; .deps/log says what happened (a network is needed, once)"
     fi
     if lacks jansson; then
         [ "${DEPS:-}" != off ] || say "DEPS=off forbids fetching what is missing:$missing"
