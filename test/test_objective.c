@@ -45,6 +45,10 @@ static void examples_of_methods(void **state)
 {
     (void)state;
     int n = 0;
+    if (!file_is_directory("../shared/methods")) { /* a clone of this repository alone; there, all have to be present */
+        print_message("no " EXAMPLES "\n");
+        skip();
+    }
     for (const struct recipe_file *f = recipe_files; f->name; f++)
         if (is_method(f)) {
             run_examples(f->name);
