@@ -172,6 +172,14 @@ static void words_that_are_no_verb(void **state)
     expect("zzzzzzzz", 2, NULL, "train_rl help");
     expect("chain|run.sead=1", 2, NULL, "seed"); /* reached the training, which refuses the key */
     expect("nowhere/x.ini", 2, NULL, "nowhere/x.ini");
+    expect("help|clop", 2, NULL, "train_rl help: there is no 'clop', did you mean 'clip'?");
+    expect("verify|Makefile", 2, NULL, "lines are read from standard input: <Makefile");
+    expect("sample|model", 2, NULL, "a model is given as model.path=model");
+    expect("eval|test/", 2, NULL, "test/ holds no run: there is no recipe.ini in it");
+    expect("show|jsonl", 0, "  prompt = \"Question: {question}\\nAnswer:\"\n", NULL); /* as a recipe takes it */
+    struct result r = call("verify", "{\"gold\": 1, \"pred\": 1}\nx\n");
+    assert_non_null(strstr(r.out, "{\"error\":\"column 1: ")); /* not line 1: it is the second */
+    done(&r);
 }
 
 static void names_do_not_collide(void **state)

@@ -44,6 +44,8 @@ static json_t *error_json(struct error *e)
     return o;
 }
 
+static const char every_line[] = "line 1, "; /* of a text of one line: it would be read as a number among the lines */
+
 static json_t *answer_line(const struct text *line, line_answer *answer, void *context, struct error *e)
 {
     if ((int)strspn(line->s, " \t\r") == line->len) {
@@ -51,7 +53,9 @@ static json_t *answer_line(const struct text *line, line_answer *answer, void *c
         return NULL;
     }
     json_t *object = json_parse_zeros(line->s, (size_t)line->len, e), *out = NULL;
-    if (object && !json_is_object(object))
+    if (!object && strncmp(e->text, every_line, sizeof every_line - 1) == 0)
+        memmove(e->text, e->text + sizeof every_line - 1, strlen(e->text) - sizeof every_line + 2);
+    else if (object && !json_is_object(object))
         fail(e, "the line holds JSON but no object");
     else if (object)
         out = answer(context, object, e);
