@@ -8,11 +8,21 @@
         .D = (width) / (heads_), .F = 4 * (width), .norm = NORM_LAYER, .position = POSITION_LEARNED, .mlp = MLP_GELU,  \
         .qkv_bias = 1, .out_bias = 1, .mlp_bias = 1, .tied = 1, .norm_eps = 1e-5f                                      \
     }
-#define LLAMA(layers_, heads_, kv_heads, head_size, width, hidden, vocabulary, context_, tied_, theta, eps)            \
+#define ROTARY(layers_, heads_, kv_heads, head_size, width, hidden, vocabulary, context_, tied_, theta, eps)           \
+    .V = vocabulary, .context = context_, .C = width, .layers = layers_, .H = heads_, .G = kv_heads, .D = head_size,   \
+    .F = hidden, .norm = NORM_RMS, .position = POSITION_ROTARY, .mlp = MLP_SWIGLU, .tied = tied_, .norm_eps = eps,     \
+    .rope_theta = theta
+#define LLAMA(...)                                                                                                     \
     {                                                                                                                  \
-        .V = vocabulary, .context = context_, .C = width, .layers = layers_, .H = heads_, .G = kv_heads,               \
-        .D = head_size, .F = hidden, .norm = NORM_RMS, .position = POSITION_ROTARY, .mlp = MLP_SWIGLU, .tied = tied_,  \
-        .norm_eps = eps, .rope_theta = theta                                                                           \
+        ROTARY(__VA_ARGS__)                                                                                            \
+    }
+#define QWEN2(...)                                                                                                     \
+    {                                                                                                                  \
+        ROTARY(__VA_ARGS__), .qkv_bias = 1                                                                             \
+    }
+#define QWEN3(...)                                                                                                     \
+    {                                                                                                                  \
+        ROTARY(__VA_ARGS__), .qk_norm = 1                                                                              \
     }
 
 /* Vocabulary and context of the small ones are placeholders: the task sets them. */
@@ -33,6 +43,10 @@ const struct preset presets[] = {
     {"llama-135m", "135 million weights: the shape of SmolLM2-135M",
      LLAMA(30, 9, 3, 64, 576, 1536, 49152, 8192, 1, 100000, 1e-5f), 0},
     {"gpt2-medium", "355 million weights: GPT-2 medium", GPT2(24, 16, 1024, 50257, 1024), 0},
+    {"qwen2-500m", "494 million weights, biases on q, k, v: the shape of Qwen2 0.5B",
+     QWEN2(24, 14, 2, 64, 896, 4864, 151936, 32768, 1, 1000000, 1e-6f), 0},
+    {"qwen3-600m", "596 million weights, norms on q and k: the shape of Qwen3 0.6B",
+     QWEN3(28, 16, 8, 128, 1024, 3072, 151936, 40960, 1, 1000000, 1e-6f), 0},
     {"gpt2-large", "774 million weights: GPT-2 large", GPT2(36, 20, 1280, 50257, 1024), 0},
     {"llama-1b", "1.2 billion weights: the shape of Llama 3.2 1B",
      LLAMA(16, 32, 8, 64, 2048, 8192, 128256, 8192, 1, 500000, 1e-5f), 0},

@@ -12,6 +12,7 @@
 #include "../model/base/mem.h"
 #include "../model/base/rng.h"
 #include "../model/checkpoint.h"
+#include "../model/checkpoint_inner.h"
 #include "../model/safetensors.h"
 #include <cmocka.h> /* last: its macro fail() would change our declaration */
 
@@ -373,6 +374,28 @@ static void test_round_trips(void **state)
     }
 }
 
+/* Numbers of weights as the authors publish them: 0.49 B for Qwen2 0.5B, 0.6 B for Qwen3 0.6B; here to the last one, by
+ * hand: V C + layers (2 C + (H + 2 G) D (C + bias) + H D C + 3 C F + norms of heads 2 D) + C. */
+static void test_presets(void **state)
+{
+    (void)state;
+    const struct {
+        const char *name;
+        long weights;
+    } cases[] = {
+        {"qwen2-500m", 151936L * 896 + 24 * (2 * 896 + 1152 * 897L + 896 * 896 + 3 * 896 * 4864L) + 896},
+        {"qwen3-600m", 151936L * 1024 + 28 * (2 * 1024 + 4096 * 1024L + 2048 * 1024 + 3 * 1024 * 3072L + 256) + 1024}};
+    static const enum family families[] = {FAMILY_QWEN2, FAMILY_QWEN3};
+    for (int i = 0; i < 2; i++) {
+        enum family f;
+        struct error e;
+        const struct arch *a = &preset_find(cases[i].name)->arch;
+        assert_int_equal(arch_check(a, &e), 0);
+        assert_int_equal(arch_parameters(a), cases[i].weights);
+        assert_true(family_of(a, &f, &e) == 0 && f == families[i]);
+    }
+}
+
 /* Mixtures that no class of the layout computes are not written under a false name. */
 static void test_no_name(void **state)
 {
@@ -664,21 +687,14 @@ static void test_sorter(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_config_gpt2),
-        cmocka_unit_test(test_config_llama),
-        cmocka_unit_test(test_config_rope),
-        cmocka_unit_test(test_config_qwen),
-        cmocka_unit_test(test_config_refused),
-        cmocka_unit_test(test_round_trips),
-        cmocka_unit_test(test_no_name),
-        cmocka_unit_test(test_places),
-        cmocka_unit_test(test_tampered),
-        cmocka_unit_test(test_known_extras),
-        cmocka_unit_test(test_other_architecture),
-        cmocka_unit_test(test_no_weights),
-        cmocka_unit_test(test_in_pieces),
-        cmocka_unit_test(test_stories),
-        cmocka_unit_test(test_sorter),
+        cmocka_unit_test(test_config_gpt2),    cmocka_unit_test(test_config_llama),
+        cmocka_unit_test(test_config_rope),    cmocka_unit_test(test_config_qwen),
+        cmocka_unit_test(test_config_refused), cmocka_unit_test(test_round_trips),
+        cmocka_unit_test(test_presets),        cmocka_unit_test(test_no_name),
+        cmocka_unit_test(test_places),         cmocka_unit_test(test_tampered),
+        cmocka_unit_test(test_known_extras),   cmocka_unit_test(test_other_architecture),
+        cmocka_unit_test(test_no_weights),     cmocka_unit_test(test_in_pieces),
+        cmocka_unit_test(test_stories),        cmocka_unit_test(test_sorter),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
