@@ -39,6 +39,10 @@ static int tear_down(void **state)
 static struct tokenizer *need_stories(void)
 {
     struct error e = {""};
+    if (!file_is_directory(STORIES)) { /* a clone of this repository alone */
+        print_message("no " STORIES "\n");
+        skip();
+    }
     struct tokenizer *t = tokenizer_open(STORIES "hf", &e);
     if (!t)
         fail_msg("%s", e.text);
