@@ -117,8 +117,9 @@ void cpu_scatter(struct device *d, Dev out, Dev in, DevInt first, DevInt order, 
 struct row_stat {
     float max, sum, logsum, entropy; /* of z = logit / temperature over the kept ids */
 };
-/* The one place where logits of a row become numbers: kept[n] are the ids, or NULL for all ids 0 .. n-1. */
-struct row_stat head_row(const float *logits, const int32_t *kept, int n, float temperature);
+/* The one place where logits of a row become numbers: kept[n] are the ids, or NULL for all ids 0 .. n-1. weight[n]:
+ * e^(z - max) of each, or NULL. */
+struct row_stat head_row(const float *logits, const int32_t *kept, int n, float temperature, float *weight);
 /* logp of one id under that row; every caller's logp is this expression. */
 static inline float head_logp(const struct row_stat *s, float logit, float temperature)
 {

@@ -49,21 +49,33 @@ void cpu_embed_backward(struct device *d, Dev dwte, Dev dwpe, Dev dx, const stru
 
 /* ---- rotary positions (Su et al., RoFormer, 2021), halves form ---- */
 
-void cpu_rotary(struct device *d, Dev x, Dev table, DevInt position, int T, int heads, int D, int stride, int direction)
+/* A vector of pairs at a time, of all heads: its cosines and sines are pulled apart once. */
+static void rotate_row(float *row, const float *angle, int heads, int D, float sign)
 {
     int half = D / 2;
+    for (int i = 0; i < half; i += LANES) {
+        float cosine[LANES] = {0}, sine[LANES] = {0};
+        int n = (int)least(LANES, half - i);
+        for (int k = 0; k < n; k++) {
+            cosine[k] = angle[2 * (i + k)];
+            sine[k] = sign * angle[2 * (i + k) + 1];
+        }
+        vec c = vload(cosine), s = vload(sine);
+        for (int h = 0; h < heads; h++) {
+            float *low = row + (size_t)h * D + i, *high = low + half;
+            vec a = vload_n(low, n, 0), b = vload_n(high, n, 0);
+            vstore_n(low, a * c - b * s, n);
+            vstore_n(high, b * c + a * s, n);
+        }
+    }
+}
+
+void cpu_rotary(struct device *d, Dev x, Dev table, DevInt position, int T, int heads, int D, int stride, int direction)
+{
     float sign = direction < 0 ? -1.0f : 1.0f;
 #pragma omp parallel for schedule(static) num_threads(d->threads) if (threads_for(d, 50.0 * T * heads * D) > 1)
     for (int t = 0; t < T; t++)
-        for (int h = 0; h < heads; h++) {
-            float *restrict low = reals(x) + (size_t)t * stride + (size_t)h * D, *restrict high = low + half;
-            const float *restrict angle = reals(table) + (size_t)position.p[t] * half * 2;
-            for (int i = 0; i < half; i++) {
-                float c = angle[2 * i], s = sign * angle[2 * i + 1], a = low[i], b = high[i];
-                low[i] = a * c - b * s;
-                high[i] = b * c + a * s;
-            }
-        }
+        rotate_row(reals(x) + (size_t)t * stride, reals(table) + (size_t)position.p[t] * (D / 2) * 2, heads, D, sign);
 }
 
 /* ---- activations ---- */

@@ -16,6 +16,12 @@ struct input_gradient {
     int N, K;
 };
 
+/* Rows that share a transposed panel: short ones, which need no copy, more of them. */
+static int rows_together(int N)
+{
+    return N > 0 && N <= STEP_BLOCK / 2 ? ROW_BLOCK * (STEP_BLOCK / N < 4 ? STEP_BLOCK / N : 4) : ROW_BLOCK;
+}
+
 static size_t input_scratch(int rows, int N)
 {
     return ((size_t)least(round_up((size_t)N, PANEL), STEP_BLOCK) * PANEL +
@@ -62,13 +68,14 @@ void cpu_linear_backward_input(struct device *d, Dev din, Dev dout, Dev W, int M
         return;
     struct input_gradient g = {reals(dout), reals(W), reals(din), N, K};
     int threads = threads_for(d, 2.0 * M * N * K);
-    int blocks = (M + ROW_BLOCK - 1) / ROW_BLOCK, panels = (K + PANEL - 1) / PANEL, parts = 1;
+    int together = rows_together(N), blocks = (M + together - 1) / together, panels = (K + PANEL - 1) / PANEL,
+        parts = 1;
     if (threads > 1 && blocks < 2 * threads)
         parts = (int)least(panels, (2 * threads + blocks - 1) / blocks);
 #pragma omp parallel for schedule(dynamic) num_threads(threads) if (threads > 1)
     for (int i = 0; i < blocks * parts; i++) {
         int block = i / parts, part = i % parts;
-        int m0 = block * ROW_BLOCK, rows = (int)least(ROW_BLOCK, M - m0);
+        int m0 = block * together, rows = (int)least(together, M - m0);
         int k0 = (int)((long)panels * part / parts) * PANEL, k1 = (int)((long)panels * (part + 1) / parts) * PANEL;
         input_item(&g, m0, rows, k0, (int)least(k1, K), scratch_slice(d, 0, input_scratch(rows, N)));
     }

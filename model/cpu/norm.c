@@ -1,10 +1,15 @@
 /* LayerNorm and RMSNorm over vectors of any size. Sums over a vector: 16 lanes and a fixed tree. */
 #include "cpu.h"
 
-enum { WAVE = 32 }; /* blocks of rows whose partial sums are held at once */
+enum {
+    WAVE = 32,  /* blocks of rows whose partial sums are held at once */
+    COLUMNS = 4 /* vectors whose chains run side by side */
+};
 
 static const float *vector_in(const float *x, const struct norm_shape *s, int stride, long i)
 {
+    if (s->heads == 1) /* a division costs as much as a short vector */
+        return x + (size_t)i * stride;
     return x + (size_t)(i / s->heads) * stride + (size_t)(i % s->heads) * s->dim;
 }
 
@@ -76,22 +81,41 @@ static void vector_backward(float *dx, const float *dy, const float *x, const fl
     }
 }
 
-/* One block's sums of dout xhat and dout, each a chain from zero; into part[2][dim]. */
+/* One block's sums of dout xhat and dout for columns i .. of some vectors, each a chain from zero; into part[2][dim].
+ */
+INLINE void block_columns(float *part, const float *dout, const float *in, const float *stat,
+                          const struct norm_shape *s, struct span block, int i, const int vectors)
+{
+    vec dw[COLUMNS], db[COLUMNS];
+    UNROLL
+    for (int c = 0; c < vectors; c++)
+        dw[c] = db[c] = vset(0.0f);
+    for (long v = (long)block.start * s->heads; v < (long)(block.start + block.len) * s->heads; v++) {
+        const float *dy = vector_in(dout, s, s->out_stride, v) + i, *x = vector_in(in, s, s->in_stride, v) + i;
+        vec mean = vset(stat[2 * v]), rstd = vset(stat[2 * v + 1]);
+        UNROLL
+        for (int c = 0; c < vectors; c++) {
+            int left = vectors > 1 ? LANES : s->dim - i;
+            vec y = vload_n(dy + c * LANES, left, 0);
+            dw[c] = vfma(y, (vload_n(x + c * LANES, left, 0) - mean) * rstd, dw[c]);
+            db[c] = db[c] + y;
+        }
+    }
+    UNROLL
+    for (int c = 0; c < vectors; c++) {
+        vstore_n(part + i + c * LANES, dw[c], s->dim - i - c * LANES);
+        vstore_n(part + s->dim + i + c * LANES, db[c], s->dim - i - c * LANES);
+    }
+}
+
 static void block_weights(float *part, const float *dout, const float *in, const float *stat,
                           const struct norm_shape *s, struct span block)
 {
-    for (int i = 0; i < s->dim; i += LANES) {
-        int left = s->dim - i;
-        vec dw = vset(0.0f), db = vset(0.0f);
-        for (long v = (long)block.start * s->heads; v < (long)(block.start + block.len) * s->heads; v++) {
-            vec dy = vload_n(vector_in(dout, s, s->out_stride, v) + i, left, 0);
-            vec x = vload_n(vector_in(in, s, s->in_stride, v) + i, left, 0);
-            dw = vfma(dy, (x - vset(stat[2 * v])) * vset(stat[2 * v + 1]), dw);
-            db = db + dy;
-        }
-        vstore_n(part + i, dw, left);
-        vstore_n(part + s->dim + i, db, left);
-    }
+    int i = 0;
+    for (; i + COLUMNS * LANES <= s->dim; i += COLUMNS * LANES)
+        block_columns(part, dout, in, stat, s, block, i, COLUMNS);
+    for (; i < s->dim; i += LANES)
+        block_columns(part, dout, in, stat, s, block, i, 1);
 }
 
 size_t cpu_norm_scratch(int dim)

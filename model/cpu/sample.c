@@ -31,11 +31,15 @@ static void sort_first(int32_t *first, int keep, const float *logits, int V)
         first[i] = i;
     for (int i = keep / 2; i-- > 0;)
         sift_down(first, keep, i, logits);
-    for (int id = keep; id < V; id++)
-        if (before(logits, id, first[0])) {
-            first[0] = id;
-            sift_down(first, keep, 0, logits);
-        }
+    for (int i = keep; i < V; i += LANES) { /* later ids are before the root only when their logit is larger */
+        if (!vany(vload_n(logits + i, V - i, -INFINITY) > vset(logits[first[0]])))
+            continue;
+        for (int id = i; id < least(i + LANES, V); id++)
+            if (logits[id] > logits[first[0]]) {
+                first[0] = id;
+                sift_down(first, keep, 0, logits);
+            }
+    }
     for (int n = keep; n > 1; n--) { /* the root is the last: put it there */
         int32_t t = first[0];
         first[0] = first[n - 1];
@@ -49,9 +53,10 @@ static void row_weights(float *weight, const float *logits, const int32_t *kept,
 {
     for (int i = 0; i < n; i += LANES) {
         float x[LANES];
-        for (int l = 0; l < LANES; l++)
-            x[l] = i + l < n ? logits[kept ? kept[i + l] : i + l] : -INFINITY;
-        vstore_n(weight + i, vexp(vload(x) / vset(temperature) - vset(max)), n - i);
+        for (int l = 0; kept && l < LANES; l++)
+            x[l] = i + l < n ? logits[kept[i + l]] : -INFINITY;
+        vec z = kept ? vload(x) : vload_n(logits + i, n - i, -INFINITY);
+        vstore_n(weight + i, vexp(z / vset(temperature) - vset(max)), n - i);
     }
 }
 
@@ -121,9 +126,13 @@ static int draw(const float *w, int n, double u)
 static int greedy(const float *logits, int V)
 {
     int best = 0;
-    for (int i = 1; i < V; i++)
-        if (logits[i] > logits[best])
-            best = i;
+    for (int i = 0; i < V; i += LANES) {
+        if (!vany(vload_n(logits + i, V - i, -INFINITY) > vset(logits[best])))
+            continue;
+        for (int id = i; id < least(i + LANES, V); id++)
+            if (logits[id] > logits[best])
+                best = id;
+    }
     return best;
 }
 
@@ -142,10 +151,9 @@ static void sample_row(struct sampled *to, const float *logits, const int32_t *b
         n = truncate_row(list, weight, logits, V, s);
         kept = n < V ? list : NULL;
     }
-    struct row_stat stat = head_row(logits, kept, n, temperature);
+    struct row_stat stat = head_row(logits, kept, n, temperature, s->temperature > 0 ? weight : NULL);
     if (s->temperature > 0) {
         uint64_t word = (uint64_t)(uint32_t)bits[1] << 32 | (uint32_t)bits[0];
-        row_weights(weight, logits, kept, n, temperature, stat.max);
         int i = draw(weight, n, (double)(word >> 11) * 0x1p-53);
         to->token = kept ? kept[i] : i;
     } else {

@@ -134,6 +134,21 @@ INLINE vec vselect(ivec mask, vec yes, vec no)
     return (vec)((mask & (ivec)yes) | (~mask & (ivec)no));
 }
 
+/* Whether any lane of a comparison's mask is set. */
+INLINE int vany(ivec mask)
+{
+#if defined(__AVX512F__)
+    return _mm512_test_epi32_mask((__m512i)mask, (__m512i)mask) != 0;
+#elif defined(__FMA__)
+    return _mm256_movemask_ps((__m256)mask) != 0;
+#else
+    int32_t any = 0;
+    for (int i = 0; i < LANES; i++)
+        any |= mask[i];
+    return any != 0;
+#endif
+}
+
 /* a > b ? a : b, and so b when one is NaN; likewise vmin. */
 INLINE vec vmax(vec a, vec b)
 {
