@@ -236,7 +236,7 @@ static int run(int argc, const char *const *argv)
     struct bench b = {.only = value[OPTION_ONLY].text, .dev = &device, .started = clock_now()};
     b.json = value[OPTION_JSON].num != 0;
     b.quick = value[OPTION_QUICK].num != 0;
-    b.floats = (size_t)(b.quick ? 16 << 20 : 128 << 20);
+    b.floats = (size_t)(b.quick ? 16 << 20 : 64 << 20);
     if (device_open(&device, &cpu_ops, (int)value[OPTION_THREADS].num, &e))
         return verb_failed(&verb_row_bench, &e);
     b.memory = mem_alloc(b.floats, sizeof *b.memory);
