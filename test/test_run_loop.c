@@ -259,6 +259,18 @@ static void reinforcement_learns_what_warmup_does_not(void **state)
 
 /* ---- runs that must not be, or that break ---- */
 
+/* A step of more short responses than one micro-batch has rows: entries outnumber rows there. */
+static void many_short_responses(void **state)
+{
+    (void)state;
+    train("short", "digits|rl.steps=2|rollout.samples=24|rollout.max_new=8|eval.prompts=4|eval.samples=1");
+    json_t *row[MAX_ROWS];
+    int n = read_rows("short", "log.jsonl", row);
+    assert_int_equal(n, 2);
+    assert_true(number(row[0], "tokens") > 2048);
+    drop_rows(row, n);
+}
+
 static void refused_before_it_begins(void **state)
 {
     (void)state;
@@ -323,6 +335,7 @@ int main(void)
         cmocka_unit_test(branch_leaves_no_trace),
         cmocka_unit_test(stories_with_a_reference),
         cmocka_unit_test(reinforcement_learns_what_warmup_does_not),
+        cmocka_unit_test(many_short_responses),
         cmocka_unit_test(refused_before_it_begins),
         cmocka_unit_test(stops_when_numbers_break),
     };

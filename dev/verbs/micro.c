@@ -16,22 +16,24 @@ static int response_rows(const struct batch *b, int i)
     return n > 1 ? n - 1 : 0;
 }
 
-static int group_rows(const struct batch *b, int g)
+/* Room that a group needs: head entries may be more than rows, since a response's last token has the one and not the
+ * other. */
+static int group_room(const struct batch *b, int g)
 {
-    int rows = b->prompt_first[g + 1] - b->prompt_first[g];
+    int room = b->prompt_first[g + 1] - b->prompt_first[g];
     for (int i = b->group_first[g]; i < b->group_first[g + 1]; i++)
         if (b->kept[i])
-            rows += response_rows(b, i);
-    return rows;
+            room += b->sample_first[i + 1] - b->sample_first[i];
+    return room;
 }
 
 /* The end of the micro-batch that begins with group g0: as many whole groups as fit. */
 int micro_end(const struct trainer *t, int g0, int end)
 {
-    int g = g0, rows = 0;
+    int g = g0, room = 0;
     while (g < end && g - g0 < t->micro_groups) {
-        rows += group_rows(&t->batch, g);
-        if (rows > t->micro_rows && g > g0)
+        room += group_room(&t->batch, g);
+        if (room > t->micro_rows && g > g0)
             break;
         g++;
     }
