@@ -416,8 +416,6 @@ static int is_given(const struct evaluation_of_line *v, const struct stage *s)
         return 0;
     if (v->batch.samples == 0)
         return 1;
-    if (v->batch.samples == 0)
-        return 1;
     for (const struct datum *d = v->method ? v->method->data : NULL; d && d->key; d++)
         if (d->instead && strcmp(d->instead, s->name) == 0 && is_written(&v->batch, d->name))
             return 1;
