@@ -1,6 +1,6 @@
 /* Runs whose state is more than a policy: critics that train beside it, a controller and a memory of prompts. Ended by
  * SIGKILL in the middle of reinforcement learning or by run.max_seconds, and resumed, they are the run that was never
- * disturbed, byte for byte. (Every instant of a plain run: test_resume.c.)
+ * disturbed, byte for byte. (Every instant of a plain run: test_run_resume.c.)
  */
 #define FOLDER "/tmp/test_resume_models.XXXXXX"
 #include <signal.h>

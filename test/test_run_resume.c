@@ -2,7 +2,7 @@
  * Killed with SIGKILL, stopped by Ctrl-C, resumed twice at once, with damaged files. A new piece of state that a run
  * carries from step to step is caught here as soon as the recipe below uses it.
  */
-#define FOLDER "/tmp/test_resume.XXXXXX"
+#define FOLDER "/tmp/test_run_resume.XXXXXX"
 #include <signal.h>
 #include <time.h>
 #include "../model/base/clock.h"
@@ -58,17 +58,11 @@ static void sleep_seconds(double s)
     nanosleep(&t, NULL);
 }
 
-#ifdef __SANITIZE_ADDRESS__
-enum { KILLS = 8 }; /* a run takes ten times as long there */
-#else
-enum { KILLS = 50 };
-#endif
-
-/* Run after run, each killed up to five times and then left to end, until so many kills hit a living process. */
+/* Run after run, each killed up to five times and then left to end, until 50 kills hit a living process. */
 static void killed_at_any_instant(void **state)
 {
     (void)state;
-    enum { A_RUN = 5 };
+    enum { KILLS = 50, A_RUN = 5 };
     struct rng r = rng_stream(7, RNG_NOISE, 0, 0, 0);
     int kills = 0, run = 0;
     for (uint64_t draw = 0; kills < KILLS; run++) {
