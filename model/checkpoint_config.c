@@ -332,8 +332,9 @@ static int check_weights(const struct arch *a, const char *dir, struct error *e)
     if (bytes < 0 || bytes / 2 >= weights)
         return 0;
     return fail(e,
-                "%s/config.json: describes a model of %ld weights, but the weights beside it have only %ld bytes (are "
-                "they truncated?)",
+                "%s/config.json: describes a model of %ld weights, but model.safetensors (or its shards) beside it has "
+                "only %ld "
+                "bytes; is it truncated?",
                 dir, weights, bytes);
 }
 
