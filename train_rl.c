@@ -13,12 +13,11 @@
 #include "dev/verbs/closing.h"  /* defines: report_opening, report_closing */
 #include "dev/verbs/loop.h"     /* declares what of this file the verb trace runs */
 #include "dev/verbs/micro.h"    /* defines: micro_fill, micro_end, group_kept */
-#include "dev/verbs/resume.h"   /* defines: resume_save, resume_load */
+#include "dev/verbs/resume.h"   /* defines: resume_checkpoint, resume_load */
 #include "dev/verbs/runlog.h"   /* defines: runlog_line, runlog_samples, struct timing */
 #include "dev/verbs/trainer.h"  /* defines: struct trainer, trainer_open, evaluate, rundir_* */
 #include "dev/verbs/verbs.h"    /* defines: the other verbs, their table */
 #include "model/base/clock.h"
-#include "model/base/file.h"
 #include <math.h>
 #include <signal.h>
 #include <stdio.h>
@@ -419,7 +418,7 @@ static int update(struct trainer *t, const struct phase *ph, double lr, struct e
     return 0;
 }
 
-/* ---- evaluate, save ---- */
+/* ---- evaluate ---- */
 
 static int evaluate_now(struct trainer *t, int k, struct evaluation *v, struct shown *shown, struct error *e)
 {
@@ -450,36 +449,6 @@ static int milestone(struct trainer *t, const struct phase *ph, const char *name
     if (evaluate_now(t, t->s.recipe.eval.samples, &m->v, keep_answers ? &m->shown : NULL, e))
         return -1;
     return rundir_append(&t->dir, RUN_EVAL, evaluation_json(&m->v, t->step, ph->name, m), e);
-}
-
-/* The checkpoint is written beside the old one and takes its place in one rename. */
-static int save(struct trainer *t, struct error *e)
-{
-    char directory[700], temporary[700], recipe[800];
-    double start = clock_now();
-    if (!trainer_records(t))
-        return 0;
-    rundir_path(&t->dir, "checkpoint", directory);
-    rundir_path(&t->dir, "checkpoint.new", temporary);
-    if (file_remove_directory(temporary, e) || file_make_directory(temporary, e))
-        return -1;
-    if (checkpoint_save(&t->s.policy, temporary, &t->s.special, e) || tokenizer_save(t->s.tokenizer, temporary, e))
-        return -1;
-    snprintf(recipe, sizeof recipe, "%s/recipe.ini", temporary);
-    if (file_write(recipe, t->s.recipe.text, strlen(t->s.recipe.text), e) || resume_save(t, temporary, e) ||
-        file_swap_directory(temporary, directory, e))
-        return -1;
-    t->saved_at = clock_now();
-    t->save_cost = t->saved_at - start;
-    return 0;
-}
-
-/* Every run.save_every steps, but where steps are quick not more than a twentieth of the time goes into saving. When a
- * run is saved makes no difference to its numbers. */
-static int save_is_due(const struct trainer *t)
-{
-    int every = t->s.recipe.run.save_every;
-    return every > 0 && t->step % every == 0 && clock_now() - t->saved_at >= 19 * t->save_cost;
 }
 
 /* ---- a phase ---- */
@@ -597,7 +566,7 @@ static int train_phase(struct trainer *t, struct phase *ph, struct error *e)
         if (ph->source == SOURCE_ROLLOUT && r->eval.every > 0 && t->phase_step % r->eval.every == 0 &&
             t->phase_step < ph->steps && evaluate_step(t, ph, e))
             return -1;
-        if (!ph->branch[0] && save_is_due(t) && save(t, e))
+        if (!ph->branch[0] && resume_is_due(t) && resume_checkpoint(t, e))
             return -1;
     }
     if (interrupted)
@@ -639,7 +608,7 @@ static int run_branch(struct trainer *t, int from, struct error *e)
     if (done <= 0)
         return done;
     next_phase(t);
-    return save(t, e);
+    return resume_checkpoint(t, e);
 }
 
 /* After a failure the last checkpoint stays, since weights that gave a bad number are no better than it. */
@@ -656,7 +625,7 @@ static int run_phase(struct trainer *t, struct error *e)
             model_snapshot(&t->snapshot[p], &t->s.policy);
         next_phase(t);
     }
-    return save(t, e);
+    return resume_checkpoint(t, e);
 }
 
 /* ---- a run ---- */

@@ -152,7 +152,7 @@ static char *state_text(const struct trainer *t, const struct saved *s, int n)
     return text;
 }
 
-int resume_save(struct trainer *t, const char *directory, struct error *e)
+static int save_trainer(struct trainer *t, const char *directory, struct error *e)
 {
     struct saved s[MAX_SAVED];
     struct kept_state kept[MAX_KEPT];
@@ -180,6 +180,33 @@ int resume_save(struct trainer *t, const char *directory, struct error *e)
     free(state);
     mem_free(entry);
     return status;
+}
+
+int resume_checkpoint(struct trainer *t, struct error *e)
+{
+    char directory[700], temporary[700], recipe[800];
+    double start = clock_now();
+    if (!trainer_records(t))
+        return 0;
+    rundir_path(&t->dir, "checkpoint", directory);
+    rundir_path(&t->dir, "checkpoint.new", temporary);
+    if (file_remove_directory(temporary, e) || file_make_directory(temporary, e))
+        return -1;
+    if (checkpoint_save(&t->s.policy, temporary, &t->s.special, e) || tokenizer_save(t->s.tokenizer, temporary, e))
+        return -1;
+    snprintf(recipe, sizeof recipe, "%s/recipe.ini", temporary);
+    if (file_write(recipe, t->s.recipe.text, strlen(t->s.recipe.text), e) || save_trainer(t, temporary, e) ||
+        file_swap_directory(temporary, directory, e))
+        return -1;
+    t->saved_at = clock_now();
+    t->save_cost = t->saved_at - start;
+    return 0;
+}
+
+int resume_is_due(const struct trainer *t)
+{
+    int every = t->s.recipe.run.save_every;
+    return every > 0 && t->step % every == 0 && clock_now() - t->saved_at >= 19 * t->save_cost;
 }
 
 /* ---- reading ---- */

@@ -10,9 +10,13 @@
 #define RESUME_H
 #include "trainer.h"
 
-/* Write `directory`/trainer.safetensors; the run goes on at step `phase_step` of phase `phase`. The JSONL files are
- * synced first: a checkpoint never counts lines that a crash could take back. */
-int resume_save(struct trainer *t, const char *directory, struct error *e);
+/* Write DIR/checkpoint: policy, tokenizer, recipe and the trainer's state; the run goes on at step `phase_step` of
+ * phase `phase`. It is written beside the old one and takes its place in one rename. The JSONL files are synced first:
+ * a checkpoint never counts lines that a crash could take back. Without a run directory nothing is done. */
+int resume_checkpoint(struct trainer *t, struct error *e);
+/* Every run.save_every steps, but where steps are quick not more than a twentieth of the time goes into saving. When a
+ * run is saved makes no difference to its numbers. */
+int resume_is_due(const struct trainer *t);
 
 /* Continue the run in t->dir, an opened trainer of the same recipe: weights, optimiser, counters, milestones; the JSONL
  * files are cut to where the checkpoint stands. A run without a checkpoint starts over. Any other recipe is refused
