@@ -550,9 +550,7 @@ static int out_of_time(const struct trainer *t)
     return interrupted;
 }
 
-/* The steps of a phase that are left. Returns 1 when the phase is done, 0 when it was interrupted, -1 and *e on
- * failure.
- */
+/* The steps of a phase that are left. Returns 1 when it is done, 0 when it was interrupted, -1 and *e on failure. */
 static int train_phase(struct trainer *t, struct phase *ph, struct error *e)
 {
     const struct recipe *r = &t->s.recipe;

@@ -514,7 +514,6 @@ static void tokenize_base64(void **state)
     }
 }
 
-/* Token 3 + b is byte b there. */
 /* A text may hold any character, 0 among them; what is no UTF-8 counts as U+FFFD. */
 static void tokenize_every_text(void **state)
 {
