@@ -37,23 +37,31 @@ static inline char *in_folder(char path[600], const char *name)
     return path;
 }
 
-/* Run directories hold plain files and checkpoint/. */
+/* Run directories hold plain files and checkpoint/. Some file systems skip entries of a directory when others are
+ * removed meanwhile, so it is looked through until no directory is left in it. */
 static inline int tear_down(void **state)
 {
     (void)state;
     char path[600], inner[900];
-    struct error e;
-    DIR *all = opendir(folder);
-    for (struct dirent *d; all && (d = readdir(all));) {
-        if (d->d_name[0] == '.' || !file_is_directory(in_folder(path, d->d_name)))
-            continue;
-        snprintf(inner, sizeof inner, "%s/checkpoint", path);
-        file_remove_directory(inner, &e);
-        file_remove_directory(path, &e);
+    struct error e = {""};
+    int found = 1, failed = 0;
+    while (found && !failed) {
+        found = 0;
+        DIR *all = opendir(folder);
+        for (struct dirent *d; all && !failed && (d = readdir(all));) {
+            if (d->d_name[0] == '.' || !file_is_directory(in_folder(path, d->d_name)))
+                continue;
+            found = 1;
+            snprintf(inner, sizeof inner, "%s/checkpoint", path);
+            failed = file_remove_directory(inner, &e) || file_remove_directory(path, &e);
+        }
+        if (all)
+            closedir(all);
     }
-    if (all)
-        closedir(all);
-    return file_remove_directory(folder, &e);
+    failed = failed || file_remove_directory(folder, &e);
+    if (failed)
+        print_error("%s\n", e.text);
+    return failed;
 }
 
 /* ---- files ---- */
