@@ -44,6 +44,8 @@ struct task_row {
     /* Strict: format and answer. Lenient: the answer wherever it can be found. */
     void (*check)(const struct task *t, const struct item *it, const char *response, int len, enum verdict *strict,
                   enum verdict *lenient);
+    /* How much of the answer a response has, 0 to 1, by the task's published partial reward. NULL: right or wrong. */
+    double (*partial)(const struct task *t, const struct item *it, const char *response, int len);
     /* Steps of a response, at most max; returns their number. NULL: no steps. */
     int (*steps)(const struct task *t, const struct item *it, const char *response, int len, struct step *s, int max);
     /* Oracle: is step k of n right, given the ones before? VERDICT_UNPARSABLE when it is no step at all. */

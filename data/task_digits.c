@@ -99,6 +99,17 @@ static void check(const struct task *t, const struct item *it, const char *respo
     *lenient = begins ? VERDICT_RIGHT : len && is_digit(response[0]) ? VERDICT_WRONG : VERDICT_UNPARSABLE;
 }
 
+/* Each leading byte that continues the right answer earns 1 / (L + 1): the published reward of a whole response, whose
+ * mean over the items cannot exceed .76. */
+static double partial(const struct task *t, const struct item *it, const char *response, int len)
+{
+    (void)t;
+    int n = 0;
+    while (n < it->answer.len && n < len && it->answer.s[n] == response[n])
+        n++;
+    return n / (it->answer.len + 1.0);
+}
+
 const struct task_row task_digits = {
     .name = "digits",
     .sentence = "Continue a progression of digits modulo 9; partial answers can earn something, so no warm-up is "
@@ -110,4 +121,5 @@ const struct task_row task_digits = {
     .make = make,
     .gold = gold,
     .check = check,
+    .partial = partial,
 };

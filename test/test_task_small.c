@@ -156,7 +156,7 @@ static void test_digits_items(void **state)
                     assert_int_equal(it.answer.s[at++], ',');
             }
             assert_int_equal(at, it.answer.len);
-            attainable += at / (at + 1.0);
+            attainable += t.row->partial(&t, &it, it.answer.s, it.answer.len);
         }
     /* every first number with every second below 9, the one at difference 0 (and 9) twice */
     for (int a = 0; a < 10; a++)
@@ -186,6 +186,16 @@ static void test_digits_check(void **state)
     struct item it = item_of("8,0:9,2=", "1,2");
     t.row->check(&t, &it, "1,2,3", 3, &strict, &lenient); /* nothing beyond len is read */
     assert_true(strict == VERDICT_RIGHT && lenient == VERDICT_RIGHT);
+    static const struct {
+        const char *response;
+        double partial;
+    } part[] = {{"1,2", 3 / 4.}, {"1,2,3", 3 / 4.}, {"1,3", 2 / 4.}, {"1,", 2 / 4.},
+                {"1;2", 1 / 4.}, {"2,2", 0},        {"", 0}};
+    for (unsigned i = 0; i < sizeof part / sizeof *part; i++)
+        assert_true(t.row->partial(&t, &it, part[i].response, (int)strlen(part[i].response)) == part[i].partial);
+    item_free(&it);
+    it = item_of("8,0:9,0=", "");
+    assert_true(t.row->partial(&t, &it, "1", 1) == 0); /* no answer to have a part of */
     item_free(&it);
     expect_robust(&t, "8,0:9,2=", "1,2", SET("1", ",", "1,", "2,1,", "x", "\xff"));
     task_close(&t);

@@ -85,6 +85,8 @@ static void print_row(const struct milestone *m)
     fprintf(stderr, "  %-10s %6.1f %% +- %.1f", m->name, 100 * v->accuracy, 100 * v->accuracy_se);
     if (v->k > 0)
         fprintf(stderr, "   %6.1f %%   %6.1f %%", 100 * v->sampled, 100 * v->pass_k);
+    if (!isnan(v->partial))
+        fprintf(stderr, "   %6.1f %%", 100 * (v->k > 0 ? v->sampled_partial : v->partial));
     fprintf(stderr, "   %7.1f   %s\n", v->length, clock_text(time, m->train_seconds));
 }
 
@@ -157,6 +159,8 @@ void report_closing(const struct trainer *t)
         fprintf(stderr, "\nOn %d unseen prompts:\n  %-10s %-16s", t->milestone[0].v.prompts, "", "greedy");
         if (k > 0)
             fprintf(stderr, "%-11s pass@%-5d", "sampled", k);
+        if (!isnan(t->milestone[0].v.partial))
+            fprintf(stderr, "partial    ");
         fprintf(stderr, " length   time\n");
         for (int i = 0; i < t->milestones; i++)
             print_row(&t->milestone[i]);

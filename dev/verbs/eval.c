@@ -3,6 +3,7 @@
 #include "verbs.h"
 #include "evaluate.h"
 #include "rundir.h"
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -30,6 +31,10 @@ static void print_table(const struct session *s, const struct evaluation *v)
         print_row("sampled accuracy, strict", v->sampled, v->sampled_se);
         print_row(pass, v->pass_k, v->pass_k_se);
     }
+    if (!isnan(v->partial))
+        print_row("partial reward, greedy", v->partial, -1);
+    if (!isnan(v->sampled_partial))
+        print_row("partial reward, sampled", v->sampled_partial, -1);
     fprintf(stderr, "  %-26s %6.1f tokens\n", "length of greedy answers", v->length);
 }
 

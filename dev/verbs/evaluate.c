@@ -89,6 +89,12 @@ static void decode(const struct session *s, struct pass *p, const struct respons
     tokenizer_decode(s->tokenizer, r->ids, r->len, 0, &p->text, NULL);
 }
 
+static double partial_of(const struct session *s, const struct item *it, const struct text *response)
+{
+    const struct task_row *row = s->task.row;
+    return row->partial ? row->partial(&s->task, it, response->s, response->len) : NAN;
+}
+
 static double standard_error(double mean, double mean_square, int n)
 {
     return n > 1 ? sqrt(fmax(0, mean_square - mean * mean) / (n - 1)) : 0;
@@ -111,6 +117,7 @@ static int greedy_pass(struct session *s, const struct model *m, struct sampler 
         v->unparsed += strict == VERDICT_UNPARSABLE;
         v->truncated += p.response[i].truncated;
         v->length += p.response[i].len;
+        v->partial += partial_of(s, &p.item[i], &p.text);
         if (shown && i < SHOWN) {
             text_clear(&shown->prompt[i]);
             text_clear(&shown->response[i]);
@@ -125,6 +132,7 @@ static int greedy_pass(struct session *s, const struct model *m, struct sampler 
     v->unparsed /= prompts;
     v->truncated /= prompts;
     v->length /= prompts;
+    v->partial /= prompts;
     pass_free(&p, prompts);
     return bad ? -1 : 0;
 }
@@ -134,7 +142,7 @@ static int sampled_pass(struct session *s, const struct model *m, struct sampler
 {
     struct pass p = {0};
     struct sampling how = {(float)temperature, 0, 1, 0, 0};
-    double all_right = 0, mean_square = 0, pass = 0, pass_square = 0, length = 0;
+    double all_right = 0, mean_square = 0, pass = 0, pass_square = 0, length = 0, partial = 0;
     pass_alloc(&p, prompts, n, s->max_prompt, max_new, 0);
     int bad = make_requests(s, &p, prompts, n, max_new, e) ||
               sampler_run(sampler, m, p.request, prompts, &how, EVAL_SEED, RNG_EVAL, s->special.eos, p.response, e);
@@ -147,6 +155,7 @@ static int sampled_pass(struct session *s, const struct model *m, struct sampler
             s->task.row->check(&s->task, &p.item[i], p.text.s, p.text.len, &strict, &lenient);
             right += strict == VERDICT_RIGHT;
             length += r->len;
+            partial += partial_of(s, &p.item[i], &p.text);
         }
         double share = (double)right / n, at_k = pass_at_k(n, right, v->k);
         all_right += right;
@@ -161,6 +170,7 @@ static int sampled_pass(struct session *s, const struct model *m, struct sampler
     v->pass_k = pass;
     v->pass_k_se = standard_error(pass, pass_square / prompts, prompts);
     v->sampled_length = length / ((double)prompts * n);
+    v->sampled_partial = partial / ((double)prompts * n);
     pass_free(&p, prompts);
     return bad ? -1 : 0;
 }
@@ -176,7 +186,7 @@ int evaluate(struct session *s, const struct model *m, struct sampler *sampler, 
     out->prompts = prompts;
     out->samples = samples;
     out->k = samples < PASS_K ? samples : PASS_K;
-    out->sampled = out->sampled_se = out->pass_k = out->pass_k_se = out->sampled_length = NAN;
+    out->sampled = out->sampled_se = out->pass_k = out->pass_k_se = out->sampled_length = out->sampled_partial = NAN;
     if (greedy_pass(s, m, sampler, prompts, max_new, out, shown, e))
         return -1;
     if (samples > 0 && sampled_pass(s, m, sampler, prompts, samples, temperature, max_new, out, e))
@@ -220,6 +230,10 @@ json_t *evaluation_json(const struct evaluation *v, long step, const char *phase
     json_object_set_new(o, "unparsed", json_real(v->unparsed));
     json_object_set_new(o, "truncated", json_real(v->truncated));
     json_object_set_new(o, "length", json_real(v->length));
+    if (!isnan(v->partial))
+        json_object_set_new(o, "partial", json_real(v->partial));
+    if (!isnan(v->sampled_partial))
+        json_object_set_new(o, "sampled_partial", json_real(v->sampled_partial));
     if (v->k > 0) {
         json_object_set_new(o, "sampled", json_real(v->sampled));
         json_object_set_new(o, "sampled_se", json_real(v->sampled_se));
@@ -260,6 +274,8 @@ int milestone_read(const json_t *line, struct milestone *m)
                   {"sampled", offsetof(struct evaluation, sampled)},
                   {"sampled_se", offsetof(struct evaluation, sampled_se)},
                   {"sampled_length", offsetof(struct evaluation, sampled_length)},
+                  {"partial", offsetof(struct evaluation, partial)},
+                  {"sampled_partial", offsetof(struct evaluation, sampled_partial)},
                   {"t_seconds", offsetof(struct evaluation, seconds)}};
     const char *name = json_get_string(line, "milestone", NULL);
     char pass[32];

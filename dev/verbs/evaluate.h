@@ -10,6 +10,7 @@ struct evaluation {
     double sampled, sampled_se, pass_k,
         pass_k_se; /* NAN without samples. One prompt: its standard error is over samples */
     double sampled_length;
+    double partial, sampled_partial; /* mean of the task's partial reward, greedy and sampled; NAN: the task has none */
     double seconds;
 };
 /* Some answers kept to show: text of prompt, response and verdict of the first items, greedy. */

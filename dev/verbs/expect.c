@@ -21,7 +21,8 @@ static int is_pass(const char *key)
 
 static int is_share(const char *key)
 {
-    return !strcmp(key, "accuracy") || !strcmp(key, "sampled") || is_pass(key);
+    return !strcmp(key, "accuracy") || !strcmp(key, "sampled") || !strcmp(key, "partial") ||
+           !strcmp(key, "sampled_partial") || is_pass(key);
 }
 
 /* The numbers of one evaluation, under its name. */
@@ -39,7 +40,7 @@ static int measure_evaluation(const json_t *o, const char *when, struct measured
         m[n] = (struct measured){.value = json_number_value(v), .se = run_number(o, se)};
         snprintf(m[n].name, sizeof m[n].name, "%.31s.%s", when, key);
         if (is_share(key))
-            m[n].answers = run_number(o, "prompts") * (!strcmp(key, "sampled") ? fmax(samples, 1) : 1);
+            m[n].answers = run_number(o, "prompts") * (!strncmp(key, "sampled", 7) ? fmax(samples, 1) : 1);
         if (isnan(m[n].answers))
             m[n].answers = 0;
         n++;

@@ -98,6 +98,7 @@ static const struct {
     {"length", "Length of the responses", "Length on unseen prompts (greedy)", "tokens"},
     {"sampled", NULL, "Accuracy of samples on unseen prompts", "share right"},
     {"lenient", NULL, "Accuracy on unseen prompts (greedy, any form)", "share right"},
+    {"partial", NULL, "Partial reward on unseen prompts (greedy)", "mean of the task's partial reward"},
     {"loss", "Loss", NULL, "loss"},
     {"kl", "KL divergence from the reference", NULL, "nats per token"},
     {"entropy", "Entropy of the policy", NULL, "nats per token"},
