@@ -197,7 +197,7 @@ static int collect_gold(struct trainer *t, const struct phase *ph, struct error 
         int n = tokenizer_encode(s->tokenizer, gold.s, gold.len, 0, &t->encode_ids, &t->encode_cap, e);
         int room = s->arch.context - (t->batch.prompt_first[g + 1] - t->batch.prompt_first[g]);
         room = room < s->max_gold ? room : s->max_gold;
-        if (n < 0 || n - (s->special.eos < 0) > room) {
+        if (n < 0 || n - (s->special.ends == 0) > room) {
             status =
                 n < 0 ? -1
                       : fail(e, "prompt %llu: its gold text has %d tokens and an end; behind the prompt is room for %d",
@@ -205,8 +205,8 @@ static int collect_gold(struct trainer *t, const struct phase *ph, struct error 
             break;
         }
         mem_grow(&t->encode_ids, &t->encode_cap, n + 1, sizeof *t->encode_ids);
-        if (s->special.eos >= 0)
-            t->encode_ids[n++] = s->special.eos;
+        if (s->special.ends)
+            t->encode_ids[n++] = s->special.end[0];
         struct response r = {.ids = t->encode_ids, .len = n};
         add_sample(t, &r, 1);
     }
@@ -235,7 +235,7 @@ static int rollout(struct trainer *t, const struct phase *ph, int prompts, struc
                                          0};
     }
     if (sampler_run(&t->sampler, &t->s.policy, t->request, prompts, &how, t->s.recipe.run.seed, RNG_SAMPLE,
-                    t->s.special.eos, t->response, e))
+                    t->s.special.end, t->s.special.ends, t->response, e))
         return -1;
     b->groups = g0;
     for (int q = 0; q < prompts; q++) {

@@ -8,12 +8,21 @@
 #include "safetensors.h"
 #include "transformer.h"
 
+enum { MAX_ENDS = 8 };
 struct token_ids {
-    int bos, eos, pad;
-}; /* -1: not said */
+    int bos, pad; /* -1: not said */
+    int ends;
+    int32_t end[MAX_ENDS]; /* any of them ends a response; the first is what is put behind a text */
+};
+/* Nothing said yet. */
+struct token_ids token_ids_none(void);
+/* id becomes an end, before the others (first 1) or behind them; one that is there already only moves. Fails when there
+ * are MAX_ENDS. */
+int token_ids_end(struct token_ids *t, int id, int first, struct error *e);
 
 /* config.json -> architecture. Anything that changes the numbers and is not supported is refused by name, and sizes for
- * which the weights beside it are too small. */
+ * which the weights beside it are too small. Ends of a response: those of config.json, then those that
+ * generation_config.json adds. */
 int checkpoint_arch(const char *dir, struct arch *a, struct token_ids *t, struct error *e);
 int checkpoint_load(struct model *m, const char *dir,
                     struct error *e); /* every tensor checked; none left over but known buffers */

@@ -281,22 +281,68 @@ static int read_llama(const json_t *c, enum family f, struct arch *a, struct err
     return check_activation(c, "hidden_act", silu, e);
 }
 
-/* A token id may be one number, null, or a list, of which the first is taken: one end is enough to stop a response, and
- * the others (chat turns) are texts like any other here. An id outside the vocabulary can never be drawn, so it counts
- * as not said. */
-static int read_token(const json_t *c, const char *key, int V, int *id, struct error *e)
+struct token_ids token_ids_none(void)
+{
+    return (struct token_ids){.bos = -1, .pad = -1};
+}
+
+int token_ids_end(struct token_ids *t, int id, int first, struct error *e)
+{
+    int at = 0;
+    while (at < t->ends && t->end[at] != id)
+        at++;
+    if (at == MAX_ENDS)
+        return fail(e, "more than %d tokens that end a text", MAX_ENDS);
+    t->ends += at == t->ends;
+    if (first)
+        memmove(t->end + 1, t->end, (size_t)at * sizeof *t->end);
+    t->end[first ? 0 : at] = id;
+    return 0;
+}
+
+/* A token id may be one number, null, or a list of numbers. One outside the vocabulary can never be drawn, so it counts
+ * as not said: *id is -1 then. i: which of a list; returns whether there is such a one, or -1. */
+static int read_token(const json_t *c, const char *key, size_t i, int V, int *id, struct error *e)
 {
     const json_t *v = json_object_get(c, key);
-    if (json_is_array(v))
-        v = json_array_get(v, 0);
     *id = -1;
-    if (!v || json_is_null(v))
+    if (json_is_array(v))
+        v = json_array_get(v, i);
+    else if (i > 0)
+        return 0;
+    if (!v || (json_is_null(v) && i == 0))
         return 0;
     if (!json_is_integer(v))
         return fail(e, "\"%s\" is neither a number nor a list of numbers", key);
     if (json_integer_value(v) >= 0 && json_integer_value(v) < V)
         *id = (int)json_integer_value(v);
-    return 0;
+    return 1;
+}
+
+static int read_ends(const json_t *c, int V, struct token_ids *t, struct error *e)
+{
+    static const char key[] = "eos_token_id";
+    int more = 1, id;
+    for (size_t i = 0; more > 0; i++) {
+        more = read_token(c, key, i, V, &id, e);
+        if (id >= 0 && token_ids_end(t, id, 0, e))
+            return fail_in(e, "\"%s\"", key);
+    }
+    return more;
+}
+
+/* What other programs generate with: of all that stands there only the ends matter here. */
+static int read_generation(const char *dir, int V, struct token_ids *t, struct error *e)
+{
+    char path[1024];
+    if (snprintf(path, sizeof path, "%s/generation_config.json", dir) >= (int)sizeof path || file_size(path) < 0)
+        return 0;
+    json_t *c = json_read(path, e);
+    if (!c)
+        return -1;
+    int status = json_is_object(c) ? read_ends(c, V, t, e) : fail(e, "not an object");
+    json_decref(c);
+    return status ? fail_in(e, "%s", path) : 0;
 }
 
 static int read_config(const json_t *c, struct arch *a, struct token_ids *t, struct error *e)
@@ -316,10 +362,10 @@ static int read_config(const json_t *c, struct arch *a, struct token_ids *t, str
         return -1;
     if (json_get_bool(c, "tie_word_embeddings", f == FAMILY_GPT2, &a->tied, e) || arch_check(a, e))
         return -1;
-    return read_token(c, "bos_token_id", a->V, &t->bos, e) || read_token(c, "eos_token_id", a->V, &t->eos, e) ||
-                   read_token(c, "pad_token_id", a->V, &t->pad, e)
+    return read_token(c, "bos_token_id", 0, a->V, &t->bos, e) < 0 ||
+                   read_token(c, "pad_token_id", 0, a->V, &t->pad, e) < 0
                ? -1
-               : 0;
+               : read_ends(c, a->V, t, e);
 }
 
 /* Sizes are believed only as far as the files of weights are large enough for them, two bytes a number at least: memory
@@ -342,7 +388,7 @@ int checkpoint_arch(const char *dir, struct arch *a, struct token_ids *t, struct
 {
     char path[1024];
     struct arch found = {0};
-    struct token_ids ids = {-1, -1, -1};
+    struct token_ids ids = token_ids_none();
     if (snprintf(path, sizeof path, "%s/config.json", dir) >= (int)sizeof path)
         return fail(e, "%.200s...: the path is too long", dir);
     json_t *c = json_read(path, e);
@@ -352,7 +398,7 @@ int checkpoint_arch(const char *dir, struct arch *a, struct token_ids *t, struct
     json_decref(c);
     if (status)
         return fail_in(e, "%s", path);
-    if (check_weights(&found, dir, e))
+    if (check_weights(&found, dir, e) || (t && read_generation(dir, found.V, &ids, e)))
         return -1;
     *a = found;
     if (t)
@@ -382,6 +428,17 @@ static void set_int(json_t *c, const char *key, int v)
 static void set_token(json_t *c, const char *key, int id)
 {
     json_object_set_new(c, key, id < 0 ? json_null() : json_integer(id));
+}
+
+static void set_ends(json_t *c, const struct token_ids *t)
+{
+    json_t *list = t->ends > 1 ? json_array() : NULL;
+    for (int i = 0; i < t->ends && list; i++)
+        json_array_append_new(list, json_integer(t->end[i]));
+    if (list)
+        json_object_set_new(c, "eos_token_id", list);
+    else
+        set_token(c, "eos_token_id", t->ends ? t->end[0] : -1);
 }
 
 static void write_gpt2(json_t *c, const struct arch *a)
@@ -439,7 +496,7 @@ static void write_llama(json_t *c, const struct arch *a, enum family f)
 int config_write(const struct arch *a, enum family f, const struct token_ids *t, const char *torch_dtype,
                  const char *path, struct error *e)
 {
-    static const struct token_ids unsaid = {-1, -1, -1};
+    const struct token_ids unsaid = token_ids_none();
     t = t ? t : &unsaid;
     json_t *c = json_object(), *classes = json_array();
     json_array_append_new(classes, json_string(architectures[f]));
@@ -452,7 +509,7 @@ int config_write(const struct arch *a, enum family f, const struct token_ids *t,
         write_llama(c, a, f);
     json_object_set_new(c, "tie_word_embeddings", json_boolean(a->tied));
     set_token(c, "bos_token_id", t->bos);
-    set_token(c, "eos_token_id", t->eos);
+    set_ends(c, t);
     set_token(c, "pad_token_id", t->pad);
     json_object_set_new(c, "torch_dtype", json_string(torch_dtype));
     int status = json_write(path, c, e);

@@ -87,7 +87,8 @@ struct work {
     const struct sampling *how;
     uint64_t seed;
     enum rng_purpose purpose;
-    int eos;
+    const int32_t *end;
+    int ends;
     struct response *out;
     int next_request, next_sample, next_out; /* the next sample to admit */
 };
@@ -259,6 +260,14 @@ static void draw(struct sampler *s, const struct model *m, const struct work *w,
     }
 }
 
+static int is_end(const struct work *w, int32_t id)
+{
+    int found = 0;
+    for (int i = 0; i < w->ends; i++)
+        found |= w->end[i] == id;
+    return found;
+}
+
 static void retire(struct sampler *s, struct slot *slot)
 {
     if (--s->prompt[slot->prompt].left == 0)
@@ -294,7 +303,7 @@ static void collect(struct sampler *s, const struct work *w, const int *which, i
         }
         o->len++;
         slot->started = 1;
-        int ended = token[i] == w->eos, full = o->len == w->q[slot->request].max_new;
+        int ended = is_end(w, token[i]), full = o->len == w->q[slot->request].max_new;
         o->truncated = full && !ended;
         if (ended || full)
             retire(s, slot);
@@ -324,12 +333,12 @@ static int check_requests(const struct sampler *s, const struct model *m, const 
 }
 
 int sampler_run(struct sampler *s, const struct model *m, const struct request *q, int requests,
-                const struct sampling *how, uint64_t seed, enum rng_purpose purpose, int eos, struct response *out,
-                struct error *e)
+                const struct sampling *how, uint64_t seed, enum rng_purpose purpose, const int32_t *end, int ends,
+                struct response *out, struct error *e)
 {
     if (check_requests(s, m, q, requests, e))
         return -1;
-    struct work w = {q, requests, how, seed, purpose, eos, out, 0, 0, 0};
+    struct work w = {q, requests, how, seed, purpose, end, ends, out, 0, 0, 0};
     for (int i = 0; i < s->slots; i++)
         s->slot[i].request = s->prompt[i].request = -1;
     while (w.next_request < requests && q[w.next_request].samples == 0)

@@ -49,9 +49,10 @@ void sampler_plan(struct sampler *s, const struct arch *a, struct device *d, int
 void sampler_commit(struct sampler *s);
 void sampler_free(struct sampler *s);
 /* Answers request q's sample i into out[first sample of q + i], requests in order. Fails when a prompt is longer than
- * max_prompt or prompt + max_new exceeds the context, before anything is sampled. eos < 0: there is none. */
+ * max_prompt or prompt + max_new exceeds the context, before anything is sampled. A response ends with any of
+ * the tokens end[0..ends). */
 int sampler_run(struct sampler *s, const struct model *m, const struct request *q, int requests,
-                const struct sampling *how, uint64_t seed, enum rng_purpose purpose, int eos, struct response *out,
-                struct error *e);
+                const struct sampling *how, uint64_t seed, enum rng_purpose purpose, const int32_t *end, int ends,
+                struct response *out, struct error *e);
 
 #endif

@@ -56,6 +56,7 @@ static void test_rollout_allocates_nothing(void **state)
     struct rig r;
     struct sampler s;
     struct error e = {{0}};
+    const int32_t end = 7;
     (void)state;
     rig_open(&r, &cpu_ops, &llama, 2, ROWS);
     for (int i = 0; i < ASKED; i++)
@@ -66,9 +67,9 @@ static void test_rollout_allocates_nothing(void **state)
     sampler_plan(&s, &llama, &r.dev, 4, 5, NEW, 4);
     sampler_commit(&s);
     for (int h = 0; h < 2; h++) {
-        assert_int_equal(sampler_run(&s, &r.model, q, ASKED, &how[h], 1, RNG_SAMPLE, 7, out, &e), 0);
+        assert_int_equal(sampler_run(&s, &r.model, q, ASKED, &how[h], 1, RNG_SAMPLE, &end, 1, out, &e), 0);
         long before = mem_count(), tokens = s.tokens;
-        assert_int_equal(sampler_run(&s, &r.model, q, ASKED, &how[h], 2, RNG_SAMPLE, 7, out, &e), 0);
+        assert_int_equal(sampler_run(&s, &r.model, q, ASKED, &how[h], 2, RNG_SAMPLE, &end, 1, out, &e), 0);
         assert_int_equal(mem_count(), before);
         assert_true(s.tokens > tokens);
     }

@@ -88,14 +88,14 @@ static void test_config_gpt2(void **state)
                 a.F == 48);
     assert_true(a.norm == NORM_LAYER && a.position == POSITION_LEARNED && a.mlp == MLP_GELU && a.tied && !a.qk_norm);
     assert_true(a.qkv_bias && a.out_bias && a.mlp_bias && a.norm_eps == 1e-5f);
-    assert_true(t.bos == -1 && t.eos == -1 && t.pad == -1);
+    assert_true(t.bos == -1 && t.ends == 0 && t.pad == -1);
     a = good(
         GPT2_BASE,
         "{\"n_inner\":20,\"activation_function\":\"gelu_pytorch_tanh\",\"layer_norm_epsilon\":1e-6,\"eos_token_id\":49,"
         "\"tie_word_embeddings\":false,\"bos_token_id\":50256,\"scale_attn_weights\":true,\"resid_pdrop\":0.1,"
         "\"reorder_and_upcast_attn\":false,\"pruned_heads\":{}}",
         &t);
-    assert_true(a.F == 20 && a.norm_eps == 1e-6f && !a.tied && t.eos == 49 && t.bos == -1);
+    assert_true(a.F == 20 && a.norm_eps == 1e-6f && !a.tied && t.ends == 1 && t.end[0] == 49 && t.bos == -1);
     assert_true(good(GPT2_BASE, "{\"n_inner\":null}", &t).F == 48);
 }
 
@@ -108,7 +108,7 @@ static void test_config_llama(void **state)
                 !a.tied);
     assert_true(a.norm == NORM_RMS && a.position == POSITION_ROTARY && a.mlp == MLP_SWIGLU && a.rope_theta == 10000);
     assert_true(!a.qkv_bias && !a.out_bias && !a.mlp_bias && !a.qk_norm && a.norm_eps == 1e-6f);
-    assert_true(a.rope_scaling.kind == 0 && t.eos == 7 && t.bos == 1 && t.pad == -1);
+    assert_true(a.rope_scaling.kind == 0 && t.bos == 1 && t.pad == -1);
     a = good(
         LLAMA_BASE,
         "{\"num_key_value_heads\":2,\"head_dim\":6,\"attention_bias\":true,\"mlp_bias\":true,\"rope_theta\":5e5,"
@@ -328,12 +328,12 @@ static void round_trip(const struct arch *a, const char *type, const char *class
 {
     struct model m, back;
     struct arch said;
-    struct token_ids t = {1, 2, -1}, u;
+    struct token_ids t = {1, -1, 2, {2, 0}}, u;
     struct error e = {""};
     create(&m, a, 5);
     if (checkpoint_save(&m, folder, &t, &e) || checkpoint_arch(folder, &said, &u, &e))
         fail_msg("%s", e.text);
-    assert_true(u.bos == 1 && u.eos == 2 && u.pad == -1);
+    assert_true(u.bos == 1 && u.ends == 2 && u.end[0] == 2 && u.end[1] == 0 && u.pad == -1);
     create(&back, &said, 0);
     assert_true(model_hash(&back) != model_hash(&m));
     if (checkpoint_load(&back, folder, &e))

@@ -126,7 +126,7 @@ static void expect_greedy(const struct model *m, const struct expected *x)
     struct response out = {.ids = ids, .logp = real, .entropy = real + NEW};
     sampler_plan(&s, &m->arch, &device, 1, PROMPT, NEW, 0);
     sampler_commit(&s);
-    must(sampler_run(&s, m, &q, 1, &how, 1, RNG_TEST, -1, &out, &e), &e);
+    must(sampler_run(&s, m, &q, 1, &how, 1, RNG_TEST, NULL, 0, &out, &e), &e);
     sampler_free(&s);
     assert_int_equal(out.len, NEW);
     assert_memory_equal(ids, x->id + PROMPT, sizeof ids);

@@ -65,14 +65,14 @@ static void ask(struct asked *a, int V)
         a->out[i] = (struct response){a->ids[i], a->logp[i], a->entropy[i], a->support[i], a->supports[i], 0, 0};
 }
 
-static void answer(struct rig *r, struct asked *a, const struct sampling *how, int slots, int eos)
+static void answer(struct rig *r, struct asked *a, const struct sampling *how, int slots, int32_t end)
 {
     struct sampler s;
     struct error e = {{0}};
     sampler_plan(&s, &r->model.arch, &r->dev, slots, PROMPT, 90, how->max_support);
     sampler_commit(&s);
     ask(a, r->model.arch.V);
-    if (sampler_run(&s, &r->model, a->q, ASKED, how, 77, RNG_SAMPLE, eos, a->out, &e))
+    if (sampler_run(&s, &r->model, a->q, ASKED, how, 77, RNG_SAMPLE, &end, end >= 0, a->out, &e))
         fail_msg("%s", e.text);
     long tokens = 0;
     for (int i = 0; i < a->answers; i++)
@@ -279,7 +279,7 @@ static void draws_follow_their_key(void **state)
         for (int k = 0; k < 2; k++)
             out[k] = (struct response){ids[i][k], logp[k], entropy[k], NULL, NULL, 0, 0};
         assert_int_equal(sampler_run(&s, &r.model, &q, 1, &ways[0], (uint64_t)by[i].seed,
-                                     (enum rng_purpose)by[i].purpose, -1, out, &e),
+                                     (enum rng_purpose)by[i].purpose, NULL, 0, out, &e),
                          0);
         int distinct = 0;
         for (int v = 0; v < llama.V; v++)
@@ -328,7 +328,7 @@ static void impossible_requests_are_refused(void **state)
         prompt[2] = bad[i].id;
         a.q[2] = (struct request){prompt, bad[i].len, 1, bad[i].max_new, 0, 0, 0};
         e.text[0] = 0;
-        assert_int_equal(sampler_run(&s, &r.model, a.q, ASKED, &ways[0], 1, RNG_SAMPLE, 3, a.out, &e), -1);
+        assert_int_equal(sampler_run(&s, &r.model, a.q, ASKED, &ways[0], 1, RNG_SAMPLE, NULL, 0, a.out, &e), -1);
         if (!strstr(e.text, bad[i].says))
             fail_msg("case %u: \"%s\" does not say \"%s\"", i, e.text, bad[i].says);
         assert_int_equal(a.out[0].len, 0);
@@ -354,7 +354,7 @@ static void frequencies_follow_probabilities(void **state)
     for (int i = 0; i < N; i++)
         out[i] = (struct response){ids + i, logp + i, entropy + i, NULL, NULL, 0, 0};
     struct request q = {prompt, 3, N, 1, 0, 0, 0};
-    assert_int_equal(sampler_run(&s, &r.model, &q, 1, &ways[0], 5, RNG_SAMPLE, -1, out, &e), 0);
+    assert_int_equal(sampler_run(&s, &r.model, &q, 1, &ways[0], 5, RNG_SAMPLE, NULL, 0, out, &e), 0);
     for (int i = 0; i < N; i++) {
         seen[ids[i]]++;
         p[ids[i]] = exp(logp[i]);
@@ -443,7 +443,7 @@ static void greedy(struct rig *r, const int32_t *prompt, int len, int max_new, i
     struct request q = {prompt, len, 1, max_new, 0, 0, 0};
     sampler_plan(&s, &r->model.arch, &r->dev, 1, len, max_new, 0);
     sampler_commit(&s);
-    if (sampler_run(&s, &r->model, &q, 1, &ways[3], 0, RNG_EVAL, -1, &out, &e))
+    if (sampler_run(&s, &r->model, &q, 1, &ways[3], 0, RNG_EVAL, NULL, 0, &out, &e))
         fail_msg("%s", e.text);
     sampler_free(&s);
     mem_free(entropy);
@@ -558,7 +558,7 @@ static void sorter_sorts_everything(void **state)
     all_logits(&r, ids, target, ALL, T, logits, NULL);
     sampler_plan(&s, &r.model.arch, &r.dev, 64, 6, 5, 0);
     sampler_commit(&s);
-    if (sampler_run(&s, &r.model, q, ALL, &ways[3], 0, RNG_EVAL, -1, out, &e))
+    if (sampler_run(&s, &r.model, q, ALL, &ways[3], 0, RNG_EVAL, NULL, 0, out, &e))
         fail_msg("%s", e.text);
     for (int n = 0; n < ALL; n++) {
         int right = 1;

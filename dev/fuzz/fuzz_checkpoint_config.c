@@ -41,7 +41,8 @@ static void round_trip(const struct arch *a, const struct token_ids *t)
         fprintf(stderr, "%s\n", e.text);
         abort();
     }
-    must(!memcmp(&b, a, sizeof b) && t->bos == u.bos && t->eos == u.eos && t->pad == u.pad);
+    must(!memcmp(&b, a, sizeof b) && t->bos == u.bos && t->pad == u.pad && t->ends == u.ends);
+    must(!memcmp(t->end, u.end, (size_t)t->ends * sizeof *t->end));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -60,7 +61,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     }
     must(arch_check(&a, &e) == 0);
-    must(t.bos < a.V && t.eos < a.V && t.pad < a.V);
+    must(t.bos < a.V && t.pad < a.V && t.ends <= MAX_ENDS);
+    for (int i = 0; i < t.ends; i++)
+        must(t.end[i] >= 0 && t.end[i] < a.V);
     round_trip(&a, &t);
     return 0;
 }

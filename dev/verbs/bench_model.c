@@ -169,7 +169,7 @@ static void sample(void *context)
     struct rollout *r = context;
     const struct sampling how = {1, 0, 1, 0, 0};
     struct error e;
-    if (sampler_run(&r->sampler, &r->m->model, r->request, r->requests, &how, 1, RNG_SAMPLE, -1, r->response, &e))
+    if (sampler_run(&r->sampler, &r->m->model, r->request, r->requests, &how, 1, RNG_SAMPLE, NULL, 0, r->response, &e))
         die("bench: %s", e.text);
 }
 

@@ -107,7 +107,8 @@ static int greedy_pass(struct session *s, const struct model *m, struct sampler 
     struct sampling greedy = {0, 0, 1, 0, 0};
     pass_alloc(&p, prompts, 1, s->max_prompt, max_new, 0);
     int bad = make_requests(s, &p, prompts, 1, max_new, e) ||
-              sampler_run(sampler, m, p.request, prompts, &greedy, EVAL_SEED, RNG_EVAL, s->special.eos, p.response, e);
+              sampler_run(sampler, m, p.request, prompts, &greedy, EVAL_SEED, RNG_EVAL, s->special.end, s->special.ends,
+                          p.response, e);
     for (int i = 0; i < prompts && !bad; i++) {
         enum verdict strict, lenient;
         decode(s, &p, &p.response[i]);
@@ -145,7 +146,8 @@ static int sampled_pass(struct session *s, const struct model *m, struct sampler
     double all_right = 0, mean_square = 0, pass = 0, pass_square = 0, length = 0, partial = 0;
     pass_alloc(&p, prompts, n, s->max_prompt, max_new, 0);
     int bad = make_requests(s, &p, prompts, n, max_new, e) ||
-              sampler_run(sampler, m, p.request, prompts, &how, EVAL_SEED, RNG_EVAL, s->special.eos, p.response, e);
+              sampler_run(sampler, m, p.request, prompts, &how, EVAL_SEED, RNG_EVAL, s->special.end, s->special.ends,
+                          p.response, e);
     for (int i = 0; i < prompts && !bad; i++) {
         int right = 0;
         for (int j = 0; j < n; j++) {

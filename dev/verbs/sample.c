@@ -130,7 +130,8 @@ static int generate(struct job *j, struct error *e)
     sampler_plan(&sampler, &j->s.arch, &j->s.device, j->n < SLOTS ? j->n : SLOTS, j->prompt_len, j->max_new,
                  j->how.max_support);
     sampler_commit(&sampler);
-    int bad = sampler_run(&sampler, &j->s.policy, &q, 1, &j->how, seed, RNG_SAMPLE, j->s.special.eos, j->response, e);
+    int bad = sampler_run(&sampler, &j->s.policy, &q, 1, &j->how, seed, RNG_SAMPLE, j->s.special.end, j->s.special.ends,
+                          j->response, e);
     sampler_free(&sampler);
     return bad;
 }

@@ -76,6 +76,13 @@ static void override_size(int *to, int value)
         *to = value;
 }
 
+/* Where the model says nothing, a text ends as the tokenizer knows it. */
+static int end_of_tokenizer(struct session *s, struct error *e)
+{
+    int eos = tokenizer_eos(s->tokenizer);
+    return eos < 0 ? 0 : token_ids_end(&s->special, eos, 0, e);
+}
+
 /* A preset with the recipe's sizes on top; vocabulary and context follow from tokenizer and task. */
 static int arch_from_preset(struct session *s, struct error *e)
 {
@@ -112,8 +119,9 @@ static int arch_from_preset(struct session *s, struct error *e)
     a->V = tokenizer_vocab(s->tokenizer);
     a->context = s->max_prompt + max_of(session_max_new(&s->recipe), s->max_gold);
     override_size(&a->context, c->context);
-    s->special = (struct token_ids){tokenizer_bos(s->tokenizer), tokenizer_eos(s->tokenizer), -1};
-    return 0;
+    s->special = token_ids_none();
+    s->special.bos = tokenizer_bos(s->tokenizer);
+    return end_of_tokenizer(s, e);
 }
 
 static int arch_from_checkpoint(struct session *s, const char *dir, struct error *e)
@@ -123,12 +131,7 @@ static int arch_from_checkpoint(struct session *s, const char *dir, struct error
     if (s->tokenizer && tokenizer_vocab(s->tokenizer) > s->arch.V)
         return fail(e, "%s: the tokenizer has %d tokens, the model only %d", dir, tokenizer_vocab(s->tokenizer),
                     s->arch.V);
-    if (s->tokenizer && s->special.eos < 0)
-        s->special.eos = tokenizer_eos(s->tokenizer);
-    if (s->special.eos >= s->arch.V)
-        return fail(e, "%s/config.json: eos_token_id %d is outside the vocabulary of %d", dir, s->special.eos,
-                    s->arch.V);
-    return 0;
+    return s->tokenizer && !s->special.ends ? end_of_tokenizer(s, e) : 0;
 }
 
 int session_check_model(const char *dir, struct error *e)
@@ -207,7 +210,7 @@ void session_close(struct session *s)
 
 int session_first_token(const struct session *s)
 {
-    return s->special.bos >= 0 ? s->special.bos : s->special.eos;
+    return s->special.bos >= 0 ? s->special.bos : s->special.ends ? s->special.end[0] : -1;
 }
 
 int session_prompt(const struct session *s, const struct item *it, int32_t **ids, int *cap, struct error *e)
