@@ -150,8 +150,8 @@ struct ops {
     /* ---- norm: out = (in - mean) * rstd * w + b; RMS: in * rstd * w. stat[rows*heads][2] keeps mean (RMS: 0) and
      * rstd; may be {NULL} in the forward. b {NULL}: none. in == out allowed. ---- */
     void (*norm_forward)(struct device *d, Dev out, Dev stat, Dev in, Dev w, Dev b, const struct norm_shape *s);
-    /* din ADDS (in_stride) unless s->overwrite; dw, db add over blocks of rows (db {NULL} when there is no b); dout has
-     * out_stride */
+    /* din ADDS (in_stride) unless s->overwrite; dw, db add over blocks of rows (db {NULL} when there is no b, both when
+     * the weights are frozen); dout has out_stride */
     void (*norm_backward)(struct device *d, Dev din, Dev dw, Dev db, Dev dout, Dev in, Dev w, Dev stat,
                           const struct norm_shape *s, DevInt block, int blocks);
 
@@ -188,6 +188,9 @@ struct ops {
                            int F); /* in [T][2F]: gate, up; out = silu(gate)*up */
     void (*swiglu_backward)(struct device *d, Dev din, Dev dout, Dev in, int T, int F);
     void (*add)(struct device *d, Dev x, Dev y, size_t n); /* x += y: the residual stream */
+    /* x[t*x_stride + n] += scale * y[t*y_stride + n] for t < T, n < N, each one fused multiply-add: what an adapter
+     * adds to some columns of an output, and back */
+    void (*add_columns)(struct device *d, Dev x, int x_stride, Dev y, int y_stride, int T, int N, float scale);
 
     /* ---- rows of the head: out[r] = in[index[r]]; and back: out[t] = sum of in[order[j]], j in first[t] ..
      * first[t+1]-1, in that order (zero when there is none) ---- */

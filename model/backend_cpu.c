@@ -60,6 +60,7 @@ const struct ops cpu_ops = {
     .swiglu_forward = cpu_swiglu_forward,
     .swiglu_backward = cpu_swiglu_backward,
     .add = cpu_add,
+    .add_columns = cpu_add_columns,
     .gather = cpu_gather,
     .scatter = cpu_scatter,
     .logp_forward = cpu_logp_forward,

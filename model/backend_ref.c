@@ -185,7 +185,7 @@ static void ref_norm_backward(struct device *d, Dev din, Dev dw, Dev db, Dev dou
             reals(din)[at_in + i] = old + rstd * (dy[i] * weight[i] - level - (x[i] - mean) * rstd * along);
         }
     }
-    for (int b = 0; b < blocks; b++) {
+    for (int b = 0; b < blocks && dw.p; b++) {
         struct span rows = ((const struct span *)block.p)[b];
         for (int v = rows.start * s->heads; v < (rows.start + rows.len) * s->heads; v++)
             for (int i = 0; i < s->dim; i++) {
@@ -432,6 +432,14 @@ static void ref_add(struct device *d, Dev x, Dev y, size_t n)
         reals(x)[i] += reals(y)[i];
 }
 
+static void ref_add_columns(struct device *d, Dev x, int x_stride, Dev y, int y_stride, int T, int N, float scale)
+{
+    (void)d;
+    for (int t = 0; t < T; t++)
+        for (int n = 0; n < N; n++)
+            reals(x)[(size_t)t * x_stride + n] += scale * reals(y)[(size_t)t * y_stride + n];
+}
+
 /* ---- rows of the head ---- */
 
 static void ref_gather(struct device *d, Dev out, Dev in, DevInt index, int R, int C)
@@ -660,6 +668,7 @@ const struct ops ref_ops = {
     .swiglu_forward = ref_swiglu_forward,
     .swiglu_backward = ref_swiglu_backward,
     .add = ref_add,
+    .add_columns = ref_add_columns,
     .gather = ref_gather,
     .scatter = ref_scatter,
     .logp_forward = ref_logp_forward,

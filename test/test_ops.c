@@ -205,6 +205,9 @@ static size_t run_norm(struct context *c, const void *spec, double *out)
     Dev dw = weight_random(c, s->dim, 1, 28), db = n->bias ? weight_random(c, s->dim, 1, 29) : none;
     CALL(c, norm_backward, din, dw, db, dout, in, w, stat, s, ints(c, (int32_t *)block, (size_t)blocks * 2), blocks);
     at += tensor_read(c, out + at, din, in_reals);
+    CALL(c, norm_backward, din, none, none, dout, in, w, stat, s, ints(c, (int32_t *)block, (size_t)blocks * 2),
+         blocks); /* frozen weights */
+    at += tensor_read(c, out + at, din, in_reals);
     at += weight_read(c, out + at, dw, s->dim, 1);
     return n->bias ? at + weight_read(c, out + at, db, s->dim, 1) : at;
 }
@@ -223,9 +226,9 @@ static void test_norm(void **state)
             heads.shape.in_stride = 3 * d + 5;
             heads.shape.out_stride = 3 * d + 2;
             none.shape.rows = 0;
-            compare(suite_of(state), run_norm, &plain, 4 * 301 * 800, 60, NULL);
-            compare(suite_of(state), run_norm, &heads, 4 * 301 * 2400, 60, NULL);
-            compare(suite_of(state), run_norm, &none, 4000, 60, NULL);
+            compare(suite_of(state), run_norm, &plain, 5 * 301 * 800, 60, NULL);
+            compare(suite_of(state), run_norm, &heads, 5 * 301 * 2400, 60, NULL);
+            compare(suite_of(state), run_norm, &none, 5000, 60, NULL);
         }
 }
 
@@ -341,6 +344,25 @@ static size_t run_activations(struct context *c, const void *spec, double *out)
     at += tensor_read(c, out + at, wide, 2 * n);
     CALL(c, add, y, dy, n);
     return at + tensor_read(c, out + at, y, n);
+}
+
+/* Some columns of a wide row, and back into rows of their own; the columns beside them stay. */
+static size_t run_columns(struct context *c, const void *spec, double *out)
+{
+    const struct shape3 *s = spec; /* rows, columns before, columns */
+    int wide = s->N + s->C + 3;
+    Dev x = tensor_random(c, (size_t)s->T * wide, 63), y = tensor_random(c, (size_t)s->T * s->C, 64);
+    CALL(c, add_columns, dev_at(&c->dev, x, (size_t)s->N), wide, y, s->C, s->T, s->C, 0.7f);
+    CALL(c, add_columns, y, s->C, dev_at(&c->dev, x, (size_t)s->N), wide, s->T, s->C, -1.3f);
+    size_t n = tensor_read(c, out, x, (size_t)s->T * wide);
+    return n + tensor_read(c, out + n, y, (size_t)s->T * s->C);
+}
+
+static void test_columns(void **state)
+{
+    const struct shape3 s[] = {{0, 1, 4}, {1, 0, 1}, {3, 2, 0}, {3, 0, 5}, {17, 8, 16}, {100, 31, 176}, {300, 5, 1023}};
+    for (unsigned i = 0; i < sizeof s / sizeof *s; i++)
+        compare(suite_of(state), run_columns, &s[i], 700000, 3, NULL);
 }
 
 static void test_activations(void **state)
@@ -590,7 +612,8 @@ int main(void)
         cmocka_unit_test(test_memory),    cmocka_unit_test(test_pack),           cmocka_unit_test(test_linear),
         cmocka_unit_test(test_norm),      cmocka_unit_test(test_rows_of_tokens), cmocka_unit_test(test_activations),
         cmocka_unit_test(test_attention), cmocka_unit_test(test_logp),           cmocka_unit_test(test_sample),
-        cmocka_unit_test(test_optimiser), cmocka_unit_test(test_adamw_padding),  cmocka_unit_test(test_all_rows),
+        cmocka_unit_test(test_columns),   cmocka_unit_test(test_optimiser),      cmocka_unit_test(test_adamw_padding),
+        cmocka_unit_test(test_all_rows),
     };
     return cmocka_run_group_tests_name("operations", tests, suite_open, suite_close);
 }

@@ -110,6 +110,7 @@ void cpu_gelu_backward(struct device *d, Dev din, Dev dout, Dev in, size_t n);
 void cpu_swiglu_forward(struct device *d, Dev out, Dev in, int T, int F);
 void cpu_swiglu_backward(struct device *d, Dev din, Dev dout, Dev in, int T, int F);
 void cpu_add(struct device *d, Dev x, Dev y, size_t n);
+void cpu_add_columns(struct device *d, Dev x, int x_stride, Dev y, int y_stride, int T, int N, float scale);
 void cpu_gather(struct device *d, Dev out, Dev in, DevInt index, int R, int C);
 void cpu_scatter(struct device *d, Dev out, Dev in, DevInt first, DevInt order, int T, int C);
 

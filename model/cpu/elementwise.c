@@ -156,6 +156,19 @@ void cpu_add(struct device *d, Dev x, Dev y, size_t n)
             to[i] += from[i];
 }
 
+void cpu_add_columns(struct device *d, Dev x, int x_stride, Dev y, int y_stride, int T, int N, float scale)
+{
+    vec s = vset(scale);
+    int threads = threads_for(d, 40.0 * T * N);
+#pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
+    for (int t = 0; t < T; t++) {
+        float *to = reals(x) + (size_t)t * x_stride;
+        const float *from = reals(y) + (size_t)t * y_stride;
+        for (int n = 0; n < N; n += LANES)
+            vstore_n(to + n, vfma(s, vload_n(from + n, N - n, 0), vload_n(to + n, N - n, 0)), N - n);
+    }
+}
+
 /* ---- rows of the head ---- */
 
 void cpu_gather(struct device *d, Dev out, Dev in, DevInt index, int R, int C)

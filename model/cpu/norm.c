@@ -150,8 +150,9 @@ void cpu_norm_backward(struct device *d, Dev din, Dev dw, Dev db, Dev dout, Dev 
 {
     long n = (long)s->rows * s->heads;
     int threads = threads_for(d, 100.0 * n * s->dim);
-    weights_backward(d, reals(dw), reals(db), reals(dout), reals(in), reals(stat), s, (const struct span *)block.p,
-                     blocks, threads);
+    if (dw.p)
+        weights_backward(d, reals(dw), reals(db), reals(dout), reals(in), reals(stat), s, (const struct span *)block.p,
+                         blocks, threads);
 #pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
     for (long v = 0; v < n; v++)
         vector_backward((float *)vector_in(reals(din), s, s->in_stride, v), vector_in(reals(dout), s, s->out_stride, v),
