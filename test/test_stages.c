@@ -188,6 +188,8 @@ static int moves_when_equal(struct batch *b, const struct stage *s)
                 compare_with_first(b); /* token by token, where `group` would look at rewards alone */
             else if (k != STAGE_SELECT)
                 run_named(b, (enum stage_kind)k, plain[k], "");
+            if (k == STAGE_SCORE && s->writes & FIELD_OUTCOME)
+                run_named(b, STAGE_SCORE, "outcome", ""); /* what it made of the verdicts */
             if (k == STAGE_SCORE && s->kind > STAGE_SCORE) { /* what some stages need beside the outcome */
                 run_named(b, STAGE_SCORE, "format", "");
                 run_named(b, STAGE_SCORE, "process", "");
@@ -557,6 +559,26 @@ static void noise_flips_verdicts(void **state)
     batch_free(&b);
 }
 
+/* All or none of the right answers, by the share; nothing that was not right becomes it. */
+static void noise_turns_right_answers(void **state)
+{
+    (void)state;
+    struct batch b;
+    open_batch(&b);
+    for (int all = 0; all < 2; all++) {
+        fill_batch(&b, 0, 0);
+        b.kept[0] = 0;
+        struct result r = run_named(&b, STAGE_SCORE, "noise", all ? "share=1" : "share=0");
+        for (int i = 0; i < b.samples; i++) {
+            int strict = invented[i].strict, lenient = invented[i].lenient, turned = all && i > 0;
+            assert_int_equal(b.strict[i], turned && strict == 1 ? 0 : strict);
+            assert_int_equal(b.lenient[i], turned && lenient == 1 ? 0 : lenient);
+        }
+        assert_true(metric_value(&r.metrics, "noise.turned", -1) == all);
+    }
+    batch_free(&b);
+}
+
 static void the_sum_weighs(void **state)
 {
     (void)state;
@@ -658,6 +680,7 @@ int main(void)
         cmocka_unit_test(scores),
         cmocka_unit_test(keywords_are_whole_words),
         cmocka_unit_test(noise_flips_verdicts),
+        cmocka_unit_test(noise_turns_right_answers),
         cmocka_unit_test(the_sum_weighs),
         cmocka_unit_test(dynamic_keeps_mixed_groups),
         cmocka_unit_test(lone_samples),
