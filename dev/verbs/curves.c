@@ -184,10 +184,15 @@ static void add_joined(struct joined *j, double x, const double *value, int n, e
         low = fmin(low, value[i]);
         high = fmax(high, value[i]);
     }
+    if (band == BAND_SD || band == BAND_T) {
+        double half = band == BAND_SD ? sd : spread_half(value, n);
+        low = mean - half;
+        high = mean + half;
+    }
     j->x[j->n] = x;
     j->y[j->n] = mean;
-    j->low[j->n] = band == BAND_NONE ? NAN : band == BAND_SD ? mean - sd : low;
-    j->high[j->n++] = band == BAND_NONE ? NAN : band == BAND_SD ? mean + sd : high;
+    j->low[j->n] = band == BAND_NONE ? NAN : low;
+    j->high[j->n++] = band == BAND_NONE ? NAN : high;
 }
 
 void curves_join(struct joined *j, const struct curve *curve, int curves, enum curve_x by, enum band band)

@@ -21,7 +21,7 @@ void curve_read(struct curve *c, const struct run_files *r, const char *key, enu
 void curve_smooth(struct curve *c, int n);
 void curve_free(struct curve *c);
 
-enum band { BAND_NONE, BAND_RANGE, BAND_SD };
+enum band { BAND_NONE, BAND_RANGE, BAND_SD, BAND_T };
 struct joined {
     int n;
     double *x, *y, *low, *high; /* mean over the runs, and the band around it */

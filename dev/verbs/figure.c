@@ -272,6 +272,10 @@ static void x_range(struct layout *l)
             for (int i = 0; i < line->points; i++)
                 if (shown(line, i)) {
                     include(a, line->x[i]);
+                    if (line->left) {
+                        include(a, line->left[i]);
+                        include(a, line->right[i]);
+                    }
                     whole = whole && line->x[i] == floor(line->x[i]);
                 }
         }
@@ -465,6 +469,17 @@ static void draw_band(const struct layout *l, const struct place *at, const stru
     mem_free(xy);
 }
 
+/* The two intervals of a point, as a cross. */
+static void draw_whiskers(const struct layout *l, const struct place *at, const struct figure_line *line, int i,
+                          struct ink ink)
+{
+    double x = x_at(l, line->x[i]), y = y_at(at, line->y[i]);
+    if (usable(line->low[i]) && usable(line->high[i]))
+        straight(l, x, y_at(at, line->low[i]), x, y_at(at, line->high[i]), 1.1, 0, ink);
+    if (usable(line->left[i]) && usable(line->right[i]))
+        straight(l, x_at(l, line->left[i]), y, x_at(l, line->right[i]), y, 1.1, 0, ink);
+}
+
 static void draw_line(const struct layout *l, const struct place *at, const struct figure_line *line)
 {
     struct ink ink = ink_of(line), light = {ink.rgb, 0.32};
@@ -478,6 +493,9 @@ static void draw_line(const struct layout *l, const struct place *at, const stru
     } else {
         draw_curve(l, at, line, line->y, 2, ink);
     }
+    for (int i = 0; i < line->points && line->left; i++)
+        if (shown(line, i))
+            draw_whiskers(l, at, line, i, (struct ink){ink.rgb, 0.55});
     for (int i = 0; i < line->points && line->dots; i++)
         if (shown(line, i))
             l->c->dot(l->c->to, x_at(l, line->x[i]), y_at(at, line->y[i]), 3.4, ink);
@@ -522,7 +540,7 @@ static void draw_panel(const struct layout *l, const struct figure_panel *p, con
             straight(l, x, at->plot.y, x, at->plot.y + at->plot.h, 1.2, 1, grey);
         }
     for (int k = 0; k < p->lines; k++)
-        if (p->line[k].low)
+        if (p->line[k].low && !p->line[k].left)
             draw_band(l, at, &p->line[k], (struct ink){ink_of(&p->line[k]).rgb, 0.18});
     for (int k = 0; k < p->levels; k++)
         if (p->level[k].y >= at->y.low && p->level[k].y <= at->y.high) {

@@ -2,7 +2,8 @@
  * layout.
  *
  * figure.c lays out (ticks, legends, places) and speaks to a canvas of five primitives; figure_svg.c and png_stb.c are
- * canvases. It draws lines and no other kind of chart. To add a kind of mark: a field in struct figure_line and its
+ * canvases. It draws lines, or points with whiskers, and no other
+ * kind of chart. To add a kind of mark: a field in struct figure_line and its
  * primitives in draw_line of figure.c; to add a format: a canvas.
  */
 #ifndef FIGURE_H
@@ -12,10 +13,12 @@
 struct figure_line {
     const char *label; /* in the legend; NULL: not there */
     int points;
-    const double *x, *y;      /* [points], x rising; a point that is not finite is a gap */
-    const double *low, *high; /* [points] a band around the line; both or neither NULL */
-    int smooth;               /* n > 0: the points in a light colour, under their mean over n neighbours to each side */
-    int dots;                 /* also a dot at every point */
+    const double *x, *y;        /* [points], x rising; a point that is not finite is a gap */
+    const double *low, *high;   /* [points] a band around the line; both or neither NULL */
+    const double *left, *right; /* [points] with a band: it is drawn as a cross of whiskers at every point instead, this
+                                   wide; x need not rise then */
+    int smooth; /* n > 0: the points in a light colour, under their mean over n neighbours to each side */
+    int dots;   /* also a dot at every point */
     int dashed;
     int color; /* of the palette, any number from 0; neighbours differ also for the colour-blind */
 };

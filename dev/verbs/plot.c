@@ -24,7 +24,8 @@ static const struct param options[] = {
     {"x", PARAM_CHOICE, "step", 0, 0, "step|time", "Optimiser steps, or seconds of training without evaluations.",
      NULL},
     {"group", PARAM_TEXT, "", 0, 0, NULL,
-     "A setting: runs with the same value are one line. PHASE.key, STAGE.key, SECTION.key, stages.KIND or a knob.",
+     "A setting: runs with the same value are one line. PHASE.key, STAGE.key, SECTION.key, stages.KIND or a knob; or "
+     "name: runs whose directories are called alike up to the last comma.",
      NULL},
     {"phase", PARAM_TEXT, "", 0, 0, NULL,
      "Phases to draw, a line each, separated by commas; all: the main line as one. Empty: the first with rollouts.",
@@ -32,8 +33,10 @@ static const struct param options[] = {
     {"out", PARAM_TEXT, "", 0, 0, NULL, "File, .svg or .png. Empty: plot.png, or plot.svg where PNG is not built in.",
      NULL},
     {"csv", PARAM_TEXT, "", 0, 0, NULL, "Also write what was drawn as a table to this file.", NULL},
-    {"band", PARAM_CHOICE, "range", 0, 0, "none|range|sd",
-     "Around the mean of several runs: lowest to highest, or one standard deviation to each side.", NULL},
+    {"band", PARAM_CHOICE, "range", 0, 0, "none|range|sd|t",
+     "Around the mean of several runs: lowest to highest, one standard deviation to each side, or the mean's 95 % "
+     "interval.",
+     NULL},
     {"smooth", PARAM_INT, "-1", -1, 100000, NULL,
      "Average each run over so many neighbours to each side; -1: a fortieth of the points for a log, none for "
      "evaluations.",
@@ -190,12 +193,21 @@ static int find_key(const struct plot *p, struct key *k, struct error *e)
 
 /* ---- which runs are one line ---- */
 
+static int by_name(const struct plot *p)
+{
+    return !strcmp(p->option[GROUP].text, "name");
+}
+
 static int same_line(const struct plot *p, int a, int b)
 {
     struct difference d;
     const char *key = p->option[GROUP].text;
     if (!key[0])
         return settings_compare(&p->run[a].settings, &p->run[b].settings, &d, 1) == 0;
+    if (by_name(p)) {
+        int n = run_name(&p->run[a]);
+        return n == run_name(&p->run[b]) && !memcmp(p->run[a].label, p->run[b].label, (size_t)n);
+    }
     const char *x = settings_find(&p->run[a].settings, key), *y = settings_find(&p->run[b].settings, key);
     return x && y ? !strcmp(x, y) : x == y;
 }
@@ -203,7 +215,7 @@ static int same_line(const struct plot *p, int a, int b)
 static int find_groups(struct plot *p, struct error *e)
 {
     const char *key = p->option[GROUP].text;
-    int found = 0;
+    int found = by_name(p);
     for (int i = 0; i < p->runs; i++) {
         int g = 0;
         while (g < p->groups && !same_line(p, p->group[g].run[0], i))
@@ -280,7 +292,9 @@ static void name_groups(struct plot *p)
         const struct run_files *r = &p->run[at->run[0]];
         for (int i = 0; i < n && few; i++)
             add_setting(at->label, sizeof at->label, r, name[i]);
-        if (key[0])
+        if (by_name(p))
+            snprintf(at->label, sizeof at->label, "%.*s", run_name(r), r->label);
+        else if (key[0])
             add_setting(at->label, sizeof at->label, r, key);
         else if (p->groups > 1 && !few)
             snprintf(at->label, sizeof at->label, "%.150s", recipes ? run_recipe(r) : r->label);
@@ -354,7 +368,10 @@ enum { FEW_LINES = 2 };
 static const char *band_text(const struct plot *p)
 {
     int band = (int)p->option[BAND].num;
-    return band == BAND_RANGE ? ", band: lowest to highest" : band == BAND_SD ? ", band: \xc2\xb1 1 s.d." : "";
+    return band == BAND_RANGE ? ", band: lowest to highest"
+           : band == BAND_SD  ? ", band: \xc2\xb1 1 s.d."
+           : band == BAND_T   ? ", band: 95 % interval of the mean"
+                              : "";
 }
 
 /* One run: its points, under their mean where it is smoothed; its evaluations with their standard errors. */

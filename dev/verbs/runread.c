@@ -274,3 +274,10 @@ const char *run_recipe(const struct run_files *r)
     const char *name = recipe_titled(r->settings.title);
     return name ? name : r->label;
 }
+
+int run_name(const struct run_files *r)
+{
+    const char *comma = strrchr(r->label, ',');
+    size_t len = comma ? (size_t)(comma - r->label) : strlen(r->label);
+    return (int)(len > 0 && r->label[len - 1] == ',' ? len - 1 : len);
+}

@@ -36,6 +36,9 @@ int run_is_finished(const struct run_files *r, struct error *e);
  * of models and how often is evaluated only count with `exactly`. */
 enum run_state { RUN_NONE, RUN_CUT_OFF, RUN_WHOLE }; /* whole: all steps, and the evaluation after the last of them */
 int run_state(const char *dir, const struct recipe *wanted, int exactly, struct error *e);
+/* Length of the label's part that runs of one setting share, where several settings lie in one directory: all before
+ * the last comma, METHOD,STRENGTH of METHOD,STRENGTH,SEED and METHOD of METHOD,,SEED. */
+int run_name(const struct run_files *r);
 /* The recipe's name: a built-in one with the same title, else that of the directory. */
 const char *run_recipe(const struct run_files *r);
 

@@ -32,6 +32,11 @@ double student_tails(double t, int freedom)
     return 1 - (freedom % 2 ? 2 / pi * (atan(tangent) + sine * sum) : sine * sum);
 }
 
+double spread_half(const double *x, int n)
+{
+    return n > 1 ? student_two_sided(0.95, n - 1) * spread_sd(x, n) / sqrt(n) : NAN;
+}
+
 double student_two_sided(double level, int freedom)
 {
     double low = 0, high = 1;

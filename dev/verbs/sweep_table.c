@@ -81,8 +81,7 @@ struct sweep_mean sweep_mean(const struct grid *g, const struct sweep_run *run, 
             x[s.n++] = run[i].value[c];
     if (s.n > 0)
         s.mean = spread_mean(x, s.n);
-    if (s.n > 1)
-        s.half = student_two_sided(0.95, s.n - 1) * spread_sd(x, s.n) / sqrt(s.n);
+    s.half = spread_half(x, s.n);
     return s;
 }
 
