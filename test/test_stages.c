@@ -479,6 +479,8 @@ static void scores(void **state)
     run_named(&b, STAGE_SCORE, "length", "per=10;from=5");
     near_to(component_of(&b, "length")[1], -0.7, 1e-15); /* 12 tokens of its own */
     assert_true(component_of(&b, "length")[3] == 0);     /* 5 */
+    run_named(&b, STAGE_SCORE, "length", "within=true;from=5");
+    assert_true(component_of(&b, "length")[1] == 0 && component_of(&b, "length")[3] == 1);
     run_named(&b, STAGE_SCORE, "keywords", "first=0.25");
     static const double words[] = {0, 1, 0, .25, .25, 0, 1, 0, 0, 0};
     assert_memory_equal(component_of(&b, "keywords"), words, sizeof words);

@@ -1,0 +1,33 @@
+#!/bin/sh
+# FAPO: flawed positives over training, under GRPO on the outcome and under FAPO with detectors of several qualities. See
+# study.sh for the options.
+study=fapo title="Right answers with a wrong line"
+. dev/papers/study.sh
+
+# slips: 30 % of the worked texts have one wrong result that the next line silently ignores, 10 % of the facts are wrong;
+# accuracy is high and flaws persist.
+slips="task.bare=0 task.wrong_facts=0.1 task.wrong_rate=0.6 task.slip=0.3"
+# parity: only the parity of the result is asked for, so that half of all wrong workings end in the right answer.
+parity="task.bare=0 task.wrong_facts=0.3 task.wrong_rate=0.6 task.slip=0.3 task.answer_mod=2"
+
+if [ "$quick" = 1 ]; then
+    size="rollout.prompts=16 rl.steps=80 eval.prompts=300 eval.every=20"
+else
+    size="rollout.prompts=32 rl.steps=150 eval.prompts=1000 eval.every=10"
+fi
+
+# shellcheck disable=SC2086 # the settings are words
+for setting in slips parity; do
+    eval "words=\$$setting"
+    warm $setting $words
+    run $setting GRPO "" fapo $words $size use_penalty=false
+    run $setting FAPO oracle fapo $words $size
+    for flips in 0.1 0.2 0.4; do
+        run $setting FAPO "flips=$flips" fapo $words $size "stages.score=outcome(right = 1, wrong = -1, unparsable = -1), process(verifier = noisy, eps = $flips, flips = fresh)"
+    done
+done
+go
+for setting in slips parity; do
+    table $setting "columns=before.sampled%,start.process.flawed%,accuracy%,sampled%,log.process.flawed%,log.process.accepted%,length"
+    curves $setting y=log.process.flawed,log.accuracy,log.process.accepted smooth=4 out="$results/$setting.png"
+done
