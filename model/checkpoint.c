@@ -192,7 +192,9 @@ int checkpoint_load(struct model *m, const char *dir, struct error *e)
         return -1;
     const char *difference = arch_difference(&said, &m->arch);
     if (difference)
-        return fail(e, "%s/config.json: its %s is not the one of the model to be loaded", dir, difference);
+        return fail(e, "%s: its %s is not the one of the model to be loaded", dir, difference);
+    if (file_size(dir) >= 0)
+        return bin_load(m, dir, e);
     if (shards_open(&w, dir, e))
         return -1;
     char first[128];

@@ -1,7 +1,7 @@
 /* Models in the Hugging Face layout, in and out: config.json and model.safetensors, or the shards that
  * model.safetensors.index.json names (tokenizer files belong to data/). Read: GPT-2 (with or without the "transformer."
  * prefix, weights stored [in][out]), Llama (also with attention_bias), Qwen2, Qwen3; F32, F16, BF16. Written: the same
- * names. */
+ * names. Read too, where `dir` is a file: the weights of llama2.c (its .bin, versions 0 and 1). */
 #ifndef CHECKPOINT_H
 #define CHECKPOINT_H
 #include "base/json.h"

@@ -389,6 +389,8 @@ int checkpoint_arch(const char *dir, struct arch *a, struct token_ids *t, struct
     char path[1024];
     struct arch found = {0};
     struct token_ids ids = token_ids_none();
+    if (file_size(dir) >= 0)
+        return bin_arch(dir, a, t, e);
     if (snprintf(path, sizeof path, "%s/config.json", dir) >= (int)sizeof path)
         return fail(e, "%.200s...: the path is too long", dir);
     json_t *c = json_read(path, e);

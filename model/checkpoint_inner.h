@@ -30,6 +30,12 @@ int is_known_buffer(enum family f, const char *name);
 int config_write(const struct arch *a, enum family f, const struct token_ids *t, const char *torch_dtype,
                  const char *path, struct error *e);
 
+/* ---- one file of llama2.c (checkpoint_bin.c) ---- */
+int bin_arch(const char *path, struct arch *a, struct token_ids *t, struct error *e); /* t may be NULL */
+/* The architecture of m is the file's. A refused file leaves m as it was unless it holds numbers that are not finite.
+ */
+int bin_load(struct model *m, const char *path, struct error *e);
+
 /* ---- files of weights (checkpoint_shards.c): model.safetensors, or the shards that model.safetensors.index.json
  * names; with both, the former, as other programs do ---- */
 struct shard_tensor {

@@ -32,7 +32,7 @@ struct task_config {
     char name[32];
 };
 struct model_config {
-    char preset[32], path[512], init[16];
+    char preset[32], path[512], tokenizer[512], init[16];
     int context, width, layers, heads, kv_heads, hidden;
 };
 struct rollout_config {

@@ -407,7 +407,7 @@ static int check_models(const struct recipe *r, struct error *e)
             return complain(r->ini, n->at, e, "the model '%s' is not frozen, but no phase trains it; add `frozen`",
                             m->name);
     }
-    if (!r->task_row->alphabet && !r->model.path[0])
+    if (!r->task_row->alphabet && !r->model.path[0] && !r->model.tokenizer[0])
         return fail(e, "%s: the task '%s' needs a trained model with its own tokenizer; give model.path=DIR",
                     ((const struct ini *)r->ini)->path, r->task.name);
     return 0;

@@ -46,7 +46,10 @@
 
 static const struct key_row model_keys[] = {
     STRING(model_config, preset, "tiny-llama", "A named architecture; `list models` shows them."),
-    STRING(model_config, path, "", "Directory of a trained model; takes the place of the preset."),
+    STRING(model_config, path, "",
+           "Directory of a trained model, or a .bin file of llama2.c; takes the place of the preset."),
+    STRING(model_config, tokenizer, "",
+           "A tokenizer's directory or file; empty: the model's own, or the task's characters."),
     WORD(model_config, init, "preset", "preset|small|gpt2",
          "How weights begin: as the preset says, scaled by fan-in, or as GPT-2.", "path="),
     INT(model_config, context, "0", 0, 1 << 20, "Longest sequence; 0: what task and rollout need."),

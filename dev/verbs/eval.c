@@ -87,6 +87,7 @@ static int run(int argc, const char *const *argv)
         snprintf(run_path, sizeof run_path, "model.path=%.600s/checkpoint", argv[0]);
         recipe = run_recipe;
         word[n++] = run_path;
+        word[n++] = "model.tokenizer="; /* the checkpoint has it */
     }
     for (int i = named; i < argc; i++) {
         if (n == MAX_WORDS) {

@@ -11,7 +11,7 @@
 
 enum { OPTION_PATH, OPTION_OUT, OPTION_DTYPE, OPTION_SHARD, OPTIONS };
 static const struct param options[] = {
-    {"model.path", PARAM_TEXT, "", 0, 0, NULL, "Directory of the model to read.", NULL},
+    {"model.path", PARAM_TEXT, "", 0, 0, NULL, "Directory of the model to read, or a .bin file of llama2.c.", NULL},
     {"out", PARAM_TEXT, "", 0, 0, NULL, "Directory to write; it must not exist.", NULL},
     {"dtype", PARAM_CHOICE, "f32", 0, 0, "f32|bf16|f16", "Numbers of the weights, rounded to nearest.", NULL},
     {"shard_mb", PARAM_NUMBER, "0", 0, 1e6, NULL, "Most megabytes (10^6 bytes) of weights in one file; 0: one file.",
@@ -99,11 +99,16 @@ static int write_all(const struct model *m, const struct value *value, const cha
     static const enum dtype dtypes[] = {DTYPE_F32, DTYPE_BF16, DTYPE_F16};
     const char *from = value[OPTION_PATH].text;
     int64_t shard_bytes = (int64_t)(value[OPTION_SHARD].num * 1e6);
-    if (file_make_directory(to, e) ||
-        checkpoint_export(m, to, NULL, dtypes[(int)value[OPTION_DTYPE].num], shard_bytes, e) ||
-        carry_token_ids(from, to, e) || carry(from, to, e))
+    enum dtype dtype = dtypes[(int)value[OPTION_DTYPE].num];
+    struct arch a;
+    struct token_ids ids;
+    if (file_make_directory(to, e))
         return -1;
-    return 0;
+    if (file_size(from) >= 0) /* its tokenizer is a file of its own, beside it or not */
+        return checkpoint_arch(from, &a, &ids, e) || checkpoint_export(m, to, &ids, dtype, shard_bytes, e) ? -1 : 0;
+    return checkpoint_export(m, to, NULL, dtype, shard_bytes, e) || carry_token_ids(from, to, e) || carry(from, to, e)
+               ? -1
+               : 0;
 }
 
 /* Everything is written beside `out` and renamed when it is whole; an empty directory that meanwhile took its place is
@@ -166,7 +171,9 @@ const struct verb verb_row_export = {
     "export",
     "Write a model anew for other programs: number format, shards, tokenizer files.",
     "model.path=DIR out=DIR [dtype=f32|bf16|f16] [shard_mb=N]",
-    "Reads config.json and the weights of model.path (model.safetensors, or the shards of an index; F32, F16 or BF16)\n"
+    "Reads config.json and the weights of model.path (model.safetensors, or the shards of an index; F32, F16 or "
+    "BF16),\n"
+    "or a file of llama2.c without its tokenizer,\n"
     "and writes them in the Hugging Face layout: config.json, model.safetensors or shards with\n"
     "model.safetensors.index.json, and a copy of the tokenizer's files and of generation_config.json. Numbers that "
     "the\n"

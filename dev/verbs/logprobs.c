@@ -6,9 +6,11 @@
 #include <math.h>
 #include <string.h>
 
-enum { OPTION_PATH, OPTION_SPECIAL, OPTION_THREADS, OPTIONS };
+enum { OPTION_PATH, OPTION_TOKENIZER, OPTION_SPECIAL, OPTION_THREADS, OPTIONS };
 static const struct param options[] = {
-    {"model.path", PARAM_TEXT, "", 0, 0, NULL, "Directory of a model: config.json and model.safetensors.", NULL},
+    {"model.path", PARAM_TEXT, "", 0, 0, NULL,
+     "Directory of a model (config.json and model.safetensors), or a .bin file of llama2.c.", NULL},
+    {"model.tokenizer", PARAM_TEXT, "", 0, 0, NULL, "A tokenizer's directory or file; empty: the model's own.", NULL},
     {"special", PARAM_BOOL, "true", 0, 0, NULL, "Texts begin with the token that the tokenizer puts in front.", NULL},
     {"threads", PARAM_INT, "0", 0, 4096, NULL, "Threads; 0: one a core. The numbers do not depend on it.", NULL},
     {0}};
@@ -132,7 +134,8 @@ static int run(int argc, const char *const *argv)
         return verb_usage(&verb_row_logprobs, &e);
     }
     c.special = value[OPTION_SPECIAL].num != 0;
-    int bad = session_open_model(&c.s, value[OPTION_PATH].text, 0, (int)value[OPTION_THREADS].num, &e);
+    int bad = session_open_model(&c.s, value[OPTION_PATH].text, value[OPTION_TOKENIZER].text,
+                                 (int)value[OPTION_THREADS].num, &e);
     int status = bad ? verb_failed(&verb_row_logprobs, &e) : lines_run(stdin, stdout, answer, &c);
     if (c.rows)
         release(&c);

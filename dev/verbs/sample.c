@@ -8,6 +8,7 @@
 
 enum {
     OPTION_PATH,
+    OPTION_TOKENIZER,
     OPTION_PROMPT,
     OPTION_IDS,
     OPTION_N,
@@ -23,7 +24,9 @@ enum {
     OPTIONS
 };
 static const struct param options[] = {
-    {"model.path", PARAM_TEXT, "", 0, 0, NULL, "Directory of a model: config.json and model.safetensors.", NULL},
+    {"model.path", PARAM_TEXT, "", 0, 0, NULL,
+     "Directory of a model (config.json and model.safetensors), or a .bin file of llama2.c.", NULL},
+    {"model.tokenizer", PARAM_TEXT, "", 0, 0, NULL, "A tokenizer's directory or file; empty: the model's own.", NULL},
     {"prompt", PARAM_TEXT, "", 0, 0, NULL, "Text to complete; needs the model's tokenizer.", NULL},
     {"ids", PARAM_TEXT, "", 0, 0, NULL, "Token ids to complete instead, separated by commas.", NULL},
     {"n", PARAM_INT, "1", 1, 65536, NULL, "Completions.", NULL},
@@ -232,7 +235,8 @@ static int run(int argc, const char *const *argv)
         fail(&e, "model.path=DIR is missing");
         return verb_usage(&verb_row_sample, &e);
     }
-    int bad = session_open_model(&j.s, value[OPTION_PATH].text, 0, (int)value[OPTION_THREADS].num, &e);
+    int bad = session_open_model(&j.s, value[OPTION_PATH].text, value[OPTION_TOKENIZER].text,
+                                 (int)value[OPTION_THREADS].num, &e);
     int status = bad ? verb_failed(&verb_row_sample, &e) : complete(&j, &e);
     mem_free(j.prompt);
     mem_free(j.response);

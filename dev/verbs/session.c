@@ -47,16 +47,31 @@ struct sampling session_sampling(const struct rollout_config *r)
     return s;
 }
 
-/* A model directory brings its tokenizer; without one the characters of the task are the tokens, after an end of
- * sequence where the model has a token to spare for it. */
+/* Where the tokenizer of a model is looked for: the option, the model's directory, or the one its file lies in. */
+static int tokenizer_place(const char *model, const char *option, char place[1024], struct error *e)
+{
+    if (snprintf(place, 1024, "%s", option[0] ? option : model) >= 1024)
+        return fail(e, "%.200s...: the path is too long", model);
+    char *slash = strrchr(place, '/');
+    if (option[0] || file_size(model) < 0)
+        return 0;
+    snprintf(slash ? slash + 1 : place, 2, "%s", slash ? "" : ".");
+    return 0;
+}
+
+/* A model brings its tokenizer, or an option names one; without either the characters of the task are the tokens, after
+ * an end of sequence where the model has a token to spare for it. */
 static int open_tokenizer(struct session *s, struct error *e)
 {
-    const char *dir = s->recipe.model.path, *alphabet = s->task.alphabet;
+    const char *dir = s->recipe.model.path, *option = s->recipe.model.tokenizer, *alphabet = s->task.alphabet;
     struct token_ids ids;
     struct arch a;
     int eos = 1;
-    if (dir[0] && (tokenizer_exists(dir) || !alphabet)) {
-        s->tokenizer = tokenizer_open(dir, e);
+    char place[1024];
+    if (tokenizer_place(dir, option, place, e))
+        return -1;
+    if (option[0] || (dir[0] && (tokenizer_exists(place) || !alphabet))) {
+        s->tokenizer = tokenizer_open(place, e);
         return s->tokenizer ? 0 : -1;
     }
     if (dir[0] && checkpoint_arch(dir, &a, &ids, e))
@@ -177,21 +192,22 @@ int session_open(struct session *s, const char *recipe, const char *const *overr
     return open_policy(s, trainable, e);
 }
 
-int session_open_model(struct session *s, const char *dir, int need_tokenizer, int threads, struct error *e)
+int session_open_model(struct session *s, const char *path, const char *tokenizer, int threads, struct error *e)
 {
+    char place[1024];
     memset(s, 0, sizeof *s);
-    if (session_check_model(dir, e))
+    if (session_check_model(path, e) || tokenizer_place(path, tokenizer, place, e))
         return -1;
-    if (need_tokenizer || tokenizer_exists(dir)) {
-        s->tokenizer = tokenizer_open(dir, e);
+    if (tokenizer[0] || tokenizer_exists(place)) {
+        s->tokenizer = tokenizer_open(place, e);
         if (!s->tokenizer)
             return -1;
     }
-    if (device_open(&s->device, default_ops, threads, e) || arch_from_checkpoint(s, dir, e))
+    if (device_open(&s->device, default_ops, threads, e) || arch_from_checkpoint(s, path, e))
         return -1;
     if (model_create(&s->policy, &s->arch, 0, &s->device, 0, e))
         return -1;
-    return checkpoint_load(&s->policy, dir, e);
+    return checkpoint_load(&s->policy, path, e);
 }
 
 void session_close(struct session *s)

@@ -25,9 +25,9 @@ void session_close(struct session *s);
 /* Fails where the directory of a run was given for that of its model, and says which that is. */
 int session_check_model(const char *dir, struct error *e);
 
-/* Only what a checkpoint directory holds: tokenizer (NULL when there is none and need_tokenizer is 0), architecture,
- * weights. */
-int session_open_model(struct session *s, const char *dir, int need_tokenizer, int threads, struct error *e);
+/* Only what a checkpoint directory holds, or a file of llama2.c and what lies beside it: tokenizer (NULL when there is
+ * none; `tokenizer` names another unless it is empty), architecture, weights. */
+int session_open_model(struct session *s, const char *path, const char *tokenizer, int threads, struct error *e);
 
 /* The most tokens one rollout phase or evaluation generates for a prompt. */
 int session_max_new(const struct recipe *r);
