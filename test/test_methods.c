@@ -59,12 +59,14 @@ static void rows_say_what_recipes_say(void **state)
         const char *recipe, *pieces[6];
     } want[] = {{"grpo",
                  {"| GRPO as published | z-scores of the rewards of a group, the mean over tokens first",
-                  "| DeepSeekMath, Group Relative Policy Optimization (2024) |", "advantage = group; loss = clip",
+                  "| DeepSeekMath, Group Relative Policy Optimization (2024) |",
+                  "advantage = [group](rewards/advantage/group.c); loss = [clip](rewards/loss/clip.c)",
                   "variants trl, verl, openrlhf |", "| greedy 19.5 to 100.0 %, sampled"}},
                 {"dapo",
                  {"| DAPO | a wider clip above than below", ", no KL term |",
                   "| An Open-Source LLM Reinforcement Learning System at Scale (2025) |",
-                  "select = dynamic; advantage = group, mask"}}};
+                  "select = [dynamic](rewards/select/dynamic.c)",
+                  "[dev/papers/ppo-and-kin](dev/papers/ppo-and-kin/README.md)"}}};
     for (size_t i = 0; i < sizeof want / sizeof *want; i++) {
         char *row = row_of(want[i].recipe);
         assert_non_null(row);
@@ -75,6 +77,23 @@ static void rows_say_what_recipes_say(void **state)
     }
     assert_null(row_of("chain")); /* tasks are no methods */
     assert_null(row_of("stories"));
+}
+
+/* Stages, recipes and studies are links to files of the repository. */
+static void links_lead_somewhere(void **state)
+{
+    (void)state;
+    char *all = table(), path[200];
+    int links = 0;
+    for (char *p = all, *end; (p = strstr(p, "](")) != NULL; p = end, links++) {
+        end = strchr(p, ')');
+        assert_non_null(end);
+        snprintf(path, sizeof path, "%.*s", (int)(end - p - 2), p + 2);
+        if (file_size(path) <= 0)
+            fail_msg("the table leads to %s, which is not there", path);
+    }
+    assert_true(links > 100);
+    free(all);
 }
 
 /* Whatever `objective` knows more of and can train is a method of the table. */
@@ -141,11 +160,9 @@ static void listings(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(readme_is_up_to_date),
-        cmocka_unit_test(rows_say_what_recipes_say),
-        cmocka_unit_test(no_method_is_missing),
-        cmocka_unit_test(checks_are_made),
-        cmocka_unit_test(listings),
+        cmocka_unit_test(readme_is_up_to_date),      cmocka_unit_test(links_lead_somewhere),
+        cmocka_unit_test(rows_say_what_recipes_say), cmocka_unit_test(no_method_is_missing),
+        cmocka_unit_test(checks_are_made),           cmocka_unit_test(listings),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

@@ -5,6 +5,7 @@
 #include <ctype.h>
 #include <string.h>
 #include "../../model/base/mem.h"
+#include "../../rewards/stage.h"
 #include "expect.h"
 #include "settings.h"
 
@@ -68,12 +69,18 @@ static void split_title(const struct recipe_file *r, struct text *name, struct t
 
 /* ---- stages and variants, by the form of the text ---- */
 
+/* "kind = stage, stage": a stage is a link to its file, which begins with its formula. */
 static void add_stages(struct text *t, const struct settings *s)
 {
     int n = 0;
-    for (int i = 0; i < s->n; i++)
-        if (!strncmp(s->row[i].name, "stages.", 7) && s->row[i].line)
-            text_addf(t, "%s%s = %s", n++ ? "; " : "", s->row[i].name + 7, s->row[i].value);
+    for (int i = 0; i < s->n; i++) {
+        const char *kind = s->row[i].name + 7, *list = s->row[i].value;
+        if (strncmp(s->row[i].name, "stages.", 7) || !s->row[i].line)
+            continue;
+        text_addf(t, "%s%s = ", n++ ? "; " : "", kind);
+        for (char piece[64], *comma = ""; list_piece(&list, piece); comma = ", ")
+            text_addf(t, "%s[%s](rewards/%s/%s.c)", comma, piece, kind, piece);
+    }
 }
 
 static const char prefix[] = "variant ";
@@ -136,6 +143,24 @@ static const struct expected *find_expected(const struct expectation *x, const c
     return NULL;
 }
 
+/* dev/papers/NAME in the text becomes a link to that study's page. */
+static void link_studies(struct text *t)
+{
+    static const char folder[] = "dev/papers/";
+    struct text out = {0};
+    for (const char *p = t->s, *at; *p; p = at) {
+        at = strstr(p, folder);
+        text_add(&out, p, at ? (int)(at - p) : -1);
+        if (!at)
+            break;
+        size_t name = strspn(at + sizeof folder - 1, "abcdefghijklmnopqrstuvwxyz-"), len = sizeof folder - 1 + name;
+        text_addf(&out, "[%.*s](%.*s/README.md)", (int)len, at, (int)len, at);
+        at += len;
+    }
+    text_free(t);
+    *t = out;
+}
+
 /* Greedy accuracy before and after, where the recipe ships what its runs gave; else what its comment says. */
 static void add_shown(struct text *t, const struct recipe_file *r)
 {
@@ -150,6 +175,7 @@ static void add_shown(struct text *t, const struct recipe_file *r)
     }
     if (t->len == 0)
         text_add(t, "not yet", -1);
+    link_studies(t);
     expect_free(x);
     mem_free(x);
 }

@@ -14,10 +14,10 @@ trade="task.ops_min=1 task.ops_max=5 task.bare=0.6 task.recheck=2 task.wrong_fac
 solved="task.ops_min=2 task.ops_max=2 task.bare=0 task.recheck=4 task.wrong_facts=0"
 
 if [ "$quick" = 1 ]; then
-    size="rollout.prompts=16 rl.steps=40 eval.prompts=300 eval.every=0"
+    size="rollout.prompts=16 rl.steps=40 eval.prompts=300 eval.every=0 run.log_samples=65536"
     few="1 2 3"
 else
-    size="rollout.prompts=32 rl.steps=60 eval.prompts=1000 eval.every=0"
+    size="rollout.prompts=32 rl.steps=60 eval.prompts=1000 eval.every=0 run.log_samples=65536"
     few="1 2 3 4 5"
 fi
 
