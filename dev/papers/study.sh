@@ -6,7 +6,8 @@
 # as it is and goes on with what was cut off. Runs use one thread each, `jobs` of them at a time.
 #
 # What a run.sh may call:
-#     warm SETTING WORDS...              one warm-up a seed with these key=value words; all methods begin from it
+#     warm SETTING WORDS...              one warm-up a seed with these key=value words; all methods begin from it.
+#                                        Studies with the same words share it: out/papers/warm/SETTING-HASH-SEED
 #     run SETTING LINE POINT RECIPE WORDS...  one run a seed; RECIPE as in rewards/recipes, or a file beside the run.sh.
 #                                        LINE and POINT name it in table and figure; no comma or space in them
 #     go                                 do all of them
@@ -31,12 +32,14 @@ mkdir -p "$out/recipes" "$results"
 : >"$out/warm.list"
 : >"$out/run.list"
 
-# A line of a list: directory, then the words of rl, a tab between. With one setting only the words of the seed differ.
+# A line of a list: directory, then the words of rl, a tab between. What is in the warm-up file counts for the hash, too.
 warm() {
     setting=$1 && shift
+    hash=$({ echo "$*" && cat dev/papers/warmup.ini; } | cksum | cut -d ' ' -f 1)
+    eval "warm_$setting=\${out%/*}/warm/$setting-\$hash"
     for seed in $seeds; do
-        { printf '%s' "$out/$setting/warm-$seed" && printf '\t%s' dev/papers/warmup.ini "seed=$seed" "$@" && echo; } \
-            >>"$out/warm.list"
+        { printf '%s' "${out%/*}/warm/$setting-$hash-$seed" && printf '\t%s' dev/papers/warmup.ini "seed=$seed" "$@" &&
+            echo; } >>"$out/warm.list"
     done
 }
 
@@ -50,9 +53,10 @@ recipe() {
 run() {
     setting=$1 line=$2 point=$3 name=$4 && shift 4
     recipe "$name"
+    eval "start=\$warm_$setting"
     for seed in $seeds; do
         { printf '%s' "$out/$setting/runs/$line,$point,$seed" && printf '\t%s' "$out/recipes/$name.ini" "seed=$seed" \
-            "model.path=$out/$setting/warm-$seed/checkpoint" "$@" && echo; } >>"$out/run.list"
+            "model.path=$start-$seed/checkpoint" "$@" && echo; } >>"$out/run.list"
     done
 }
 

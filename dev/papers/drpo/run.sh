@@ -59,12 +59,12 @@ methods() {
     warm recheck $recheck warmup.steps=500
     warm trade $trade warmup.steps=1500
     warm solved $solved warmup.steps=500
-    methods recheck 136 15 $recheck
+    methods recheck 127 15 $recheck
     methods trade 104 20 $trade
     for noise in 0 0.25; do
         judged="noise(share = $noise)"
-        run solved DRPO "noise=$noise" drpo $solved rollout.max_new=80 $size lambda=0.1 C=80 "stages.score=$judged"
-        run solved linear "noise=$noise" linear $solved rollout.max_new=80 $size budget=200 "stages.score=$judged"
+        run solved DRPO "noise=$noise" drpo $solved rollout.max_new=71 $size lambda=0.1 C=71 "stages.score=$judged"
+        run solved linear "noise=$noise" linear $solved rollout.max_new=71 $size budget=177.5 "stages.score=$judged"
     done
 }
 go

@@ -1,0 +1,22 @@
+#!/bin/sh
+# The methods that have no study of their own, on the default task, each by its recipe: does it learn? See study.sh for the
+# options.
+study=others title="Methods without a study of their own, on chain"
+. dev/papers/study.sh
+task="task.bare=0.6 task.wrong_facts=0.15 task.wrong_rate=0.6"
+if [ "$quick" = 1 ]; then
+    size="rollout.prompts=16 rl.steps=60 eval.prompts=300 eval.every=10"
+else
+    size="rollout.prompts=32 rl.steps=100 eval.prompts=1000 eval.every=5"
+fi
+# shellcheck disable=SC2086 # the settings are words
+{
+    warm chain $task
+    for method in tis kl_estimators crf hapo mo_grpo grpo_s vgpo pf_ppo par safe flowrl; do
+        run chain "$method" "" "$method" $task $size
+    done
+    run chain fl_gfn tb fl_gfn $task $size variant=tb
+}
+go
+table chain "columns=before.accuracy%,accuracy%,sampled%,area%,length,seconds"
+curves chain y=accuracy,log.accuracy smooth=2 out="$results/chain.png"
