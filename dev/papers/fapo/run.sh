@@ -11,7 +11,7 @@ slips="task.bare=0 task.wrong_facts=0.1 task.wrong_rate=0.6 task.slip=0.3"
 parity="task.bare=0 task.wrong_facts=0.3 task.wrong_rate=0.6 task.slip=0.3 task.answer_mod=2"
 
 if [ "$quick" = 1 ]; then
-    size="rollout.prompts=16 rl.steps=80 eval.prompts=300 eval.every=20"
+    size="rollout.prompts=16 rl.steps=60 eval.prompts=200 eval.samples=4 eval.every=20"
 else
     size="rollout.prompts=32 rl.steps=150 eval.prompts=1000 eval.every=10"
 fi
@@ -19,11 +19,11 @@ fi
 # shellcheck disable=SC2086 # the settings are words
 for setting in slips parity; do
     eval "words=\$$setting"
-    warm $setting $words
+    warm $setting $words warmup.steps=1000
     run $setting GRPO "" fapo $words $size use_penalty=false
     run $setting FAPO oracle fapo $words $size
     for flips in 0.1 0.2 0.4; do
-        run $setting FAPO "flips=$flips" fapo $words $size "stages.score=outcome(right = 1, wrong = -1, unparsable = -1), process(verifier = noisy, eps = $flips, flips = fresh)"
+        run $setting FAPO "flips=$flips" fapo $words $size process.verifier=noisy "process.eps=$flips" process.flips=fresh
     done
 done
 go

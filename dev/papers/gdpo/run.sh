@@ -7,7 +7,7 @@ study=gdpo title="Two rewards: right, and within 24 tokens"
 # Three operations: the working takes 21 tokens with its end, re-checks make it longer, the bare answer has 3.
 task="task.ops_min=3 task.ops_max=3 task.bare=0.4 task.recheck=2 task.wrong_facts=0.15 task.wrong_rate=0.6"
 if [ "$quick" = 1 ]; then
-    size="rollout.prompts=16 rl.steps=60 eval.prompts=300 eval.every=10"
+    size="rollout.prompts=16 rl.steps=60 eval.prompts=200 eval.samples=4 eval.every=20"
 else
     size="rollout.prompts=32 rl.steps=100 eval.prompts=1000 eval.every=5"
 fi

@@ -5,7 +5,7 @@ study=others title="Methods without a study of their own, on chain"
 . dev/papers/study.sh
 task="task.bare=0.6 task.wrong_facts=0.15 task.wrong_rate=0.6"
 if [ "$quick" = 1 ]; then
-    size="rollout.prompts=16 rl.steps=60 eval.prompts=300 eval.every=10"
+    size="rollout.prompts=16 rl.steps=60 eval.prompts=200 eval.samples=4 eval.every=20"
 else
     size="rollout.prompts=32 rl.steps=100 eval.prompts=1000 eval.every=5"
 fi

@@ -3,18 +3,18 @@
 study=sar title="Self-aligned reward"
 . dev/papers/study.sh
 
-# Lines of working are repeated as checks up to 4 times, some facts are wrong.
-task="task.ops_min=3 task.ops_max=3 task.bare=0 task.recheck=4 task.wrong_facts=0.1 task.wrong_rate=0.5"
+# Modulo 6; lines of working are repeated as checks up to 4 times, some facts are wrong.
+task="task.mod=6 task.ops_min=3 task.ops_max=3 task.bare=0 task.recheck=4 task.wrong_facts=0.1 task.wrong_rate=0.5"
 if [ "$quick" = 1 ]; then
-    size="rollout.prompts=16 rl.steps=60 rollout.max_new=112 eval.prompts=300 eval.every=10"
+    size="rollout.prompts=8 rl.steps=60 rollout.max_new=104 eval.prompts=200 eval.samples=4 eval.every=0"
 else
-    size="rollout.prompts=32 rl.steps=100 rollout.max_new=112 eval.prompts=1000 eval.every=5"
+    size="rollout.prompts=32 rl.steps=100 rollout.max_new=104 eval.prompts=1000 eval.samples=4 eval.every=0"
 fi
 # shellcheck disable=SC2086 # the settings are words
 {
     warm recheck $task warmup.steps=600
     for alpha in 0 0.2 0.8; do
-        run recheck GRPO "$alpha" sar $task $size "alpha=$alpha" l_max=112
+        run recheck GRPO "$alpha" sar $task $size "alpha=$alpha" l_max=104
         run recheck PPO "$alpha" ppo $task $size "stages.score=outcome, sar" \
             "stages.shape=sum(sar = $alpha), unfinished(penalty = \$eos_penalty)"
     done
