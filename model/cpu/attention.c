@@ -17,7 +17,12 @@ void chain_panels(float *panels, int token, const float *from, size_t from_strid
 {
     while (len > 0) {
         int lane = token % GROUP, here = (int)least(GROUP - lane, len);
-        transpose(panels + (size_t)(token - lane) * D + lane, GROUP, from, from_stride, here, D);
+        float *to = panels + (size_t)(token - lane) * D + lane;
+        if (here == 1) /* decoding */
+            for (int i = 0; i < D; i++)
+                to[(size_t)i * GROUP] = from[i];
+        else
+            transpose(to, GROUP, from, from_stride, here, D);
         from += (size_t)here * from_stride;
         token += here;
         len -= here;
@@ -28,6 +33,10 @@ static void store_run(float *kv, const float *qkv, const struct attention_shape 
 {
     int width = value_width(s);
     size_t stride = (size_t)(s->H + 2 * s->G) * s->D;
+    if (len == 1) /* every number of a lone key goes to another line of the cache: ask for all at once */
+        for (int g = 0; g < s->G; g++)
+            for (int i = 0; i < s->D; i++)
+                __builtin_prefetch(kv + key_at(s, g, token) + i * GROUP, 1);
     for (int g = 0; g < s->G; g++) {
         const float *key = qkv + (size_t)(s->H + g) * s->D, *value = key + (size_t)s->G * s->D;
         chain_panels(kv + key_at(s, g, 0), token, key, stride, len, s->D);
@@ -53,17 +62,18 @@ void chain_scores(float *score, size_t stride, const float *a, int rows, const f
                   int pieces, int D)
 {
     ptrdiff_t block = (ptrdiff_t)GROUP * D; /* 16 keys */
+    /* Two vectors span a half, one or two blocks; four of the smallest vectors one, eight would leave it. */
     struct tile shape = {(ptrdiff_t)round_up((size_t)D, GROUP), 1, GROUP, LANES, TILE_COLUMNS, (ptrdiff_t)stride, 0};
-    if (LANES == GROUP) {
+    int most = rows <= TILE_ROWS8 && LANES > 4 ? 8 : rows <= TILE_ROWS4 ? 4 : 2;
+    if (LANES == GROUP)
         shape.bv = block;
-        shape.bp = 2 * block;
-    }
+    if (LANES >= GROUP / 2)
+        shape.bp = block * TILE_COLUMNS / GROUP;
     for (int i = 0; i < pieces; i++)
         for (int key = 0; key < p[i].len;) {
-            int left = (int)round_up((size_t)(p[i].len - key), GROUP) / LANES;
-            int vectors = rows <= TILE_ROWS4 && left > 3 ? 4 : left > 1 ? 2 : 1;
-            if (LANES == GROUP / 2)
-                vectors = 2;
+            int left = (int)round_up((size_t)(p[i].len - key), GROUP) / LANES, vectors = most;
+            while (vectors > left)
+                vectors /= 2;
             const float *b = panels + (size_t)((p[i].at + key) / GROUP) * block + key % GROUP;
             tile(&shape, rows, vectors, a, b, D, score + p[i].pos + key, TILE_ZERO, NULL);
             key += vectors * LANES;
@@ -117,32 +127,60 @@ static struct workspace workspace_of(const struct device *d, const struct attent
 struct forward {
     const struct device *d;
     const struct attention_shape *s;
+    int rows;
     const float *qkv, *kv;
     float *out, *stat;
     const struct region *region;
     const struct run *run;
 };
 
-/* Scores of one row into exponentials, their maximum and sum; exactly 0 for keys it does not see, up to `keys`. */
-static void row_softmax(float *score, int visible, int keys, float scale, float *max, float *sum)
+/* Scores of a row times the scale, -infinity for the keys it does not see; the lanes' maxima. */
+INLINE vec row_scale(float *score, int visible, float scale)
 {
-    vec most = vset(-INFINITY), part[PARTS];
-    keys = (int)round_up((size_t)keys, GROUP);
-    for (int i = 0; i < keys; i += LANES) {
-        vec x = vselect(seen(i, visible), vload(score + i) * vset(scale), vset(-INFINITY));
+    vec most = vset(-INFINITY), by = vset(scale);
+    int i = 0, end = (int)round_up((size_t)visible, GROUP);
+    for (; i + LANES <= visible; i += LANES) {
+        vec x = vload(score + i) * by;
         vstore(score + i, x);
         most = vmax(most, x);
     }
-    *max = tree_max(most);
+    for (; i < end; i += LANES) {
+        vec x = vselect(seen(i, visible), vload(score + i) * by, vset(-INFINITY));
+        vstore(score + i, x);
+        most = vmax(most, x);
+    }
+    return most;
+}
+
+/* Scores into exponentials, exactly 0 for keys the row does not see, up to `keys`; their sums by position mod 16. */
+INLINE void row_exponentials(vec part[PARTS], float *score, int visible, int keys, float max)
+{
+    vec most = vset(max);
+    int i = 0;
     for (int p = 0; p < PARTS; p++)
         part[p] = vset(0.0f);
-    for (int i = 0; i < keys; i += GROUP)
+    for (; i < visible; i += GROUP)
         for (int p = 0; p < PARTS; p++) {
-            vec e = vexp(vload(score + i + p * LANES) - vset(*max));
+            vec e = vexp(vload(score + i + p * LANES) - most);
             vstore(score + i + p * LANES, e);
             part[p] = part[p] + e;
         }
-    *sum = tree_sum(part);
+    for (; i < keys; i += LANES)
+        vstore(score + i, vset(0.0f));
+}
+
+/* Softmax of all rows, step by step: a sum over lanes is a long wait for one row, and none when other rows' follow. */
+static void bundle_softmax(const struct bundle *b, float *score, size_t stride, float scale, float *max, float *sum)
+{
+    vec most[TILE_ROWS], part[TILE_ROWS][PARTS];
+    for (int r = 0; r < b->rows; r++)
+        most[r] = row_scale(score + r * stride, b->pair[r].visible, scale);
+    for (int r = 0; r < b->rows; r++)
+        max[r] = tree_max(most[r]);
+    for (int r = 0; r < b->rows; r++)
+        row_exponentials(part[r], score + r * stride, b->pair[r].visible, b->own[r].len ? 0 : b->keys, max[r]);
+    for (int r = 0; r < b->rows; r++)
+        sum[r] = tree_sum(part[r]);
 }
 
 /* Rows r .. with the same own piece. */
@@ -160,9 +198,12 @@ static void bundle_scores(const struct forward *f, const struct bundle *b, int g
     const struct attention_shape *s = f->s;
     const float *keys = f->kv + key_at(s, g, 0);
     int width = value_width(s);
-    for (int r = 0; r < b->rows; r++)
-        copy_head(w->query + (size_t)r * width,
-                  f->qkv + ((size_t)b->pair[r].row * (s->H + 2 * s->G) + b->pair[r].head) * s->D, s->D, width);
+    for (int r = 0; r < b->rows; r++) {
+        const float *head = f->qkv + (size_t)b->pair[r].head * s->D;
+        size_t stride_in = (size_t)(s->H + 2 * s->G) * s->D, row = (size_t)b->pair[r].row;
+        ask_head(head + (size_t)later_row(f->rows, b->pair[r].row) * stride_in, s->D);
+        copy_head(w->query + (size_t)r * width, head + row * stride_in, s->D, width);
+    }
     chain_scores(w->score, stride, w->query, b->rows, keys, w->piece, b->pieces, s->D);
     for (int r = 0, n; r < b->rows && b->own[r].len; r += n) {
         n = same_own(b, r);
@@ -188,15 +229,13 @@ static void forward_bundle(const struct forward *f, const struct bundle *b, int 
     const struct attention_shape *s = f->s;
     int width = value_width(s);
     size_t stride = score_stride(b->keys);
-    float max, sum[TILE_ROWS];
+    float max[TILE_ROWS], sum[TILE_ROWS];
     bundle_scores(f, b, g, w, stride);
-    for (int r = 0; r < b->rows; r++) {
-        row_softmax(w->score + r * stride, b->pair[r].visible, b->keys, s->scale, &max, &sum[r]);
-        if (f->stat) {
-            float *stat = f->stat + 2 * ((size_t)b->pair[r].row * s->H + b->pair[r].head);
-            stat[0] = max;
-            stat[1] = sum[r];
-        }
+    bundle_softmax(b, w->score, stride, s->scale, max, sum);
+    for (int r = 0; f->stat && r < b->rows; r++) {
+        float *stat = f->stat + 2 * ((size_t)b->pair[r].row * s->H + b->pair[r].head);
+        stat[0] = max[r];
+        stat[1] = sum[r];
     }
     bundle_values(f, b, g, w, stride);
     for (int r = 0; r < b->rows; r++) {
@@ -272,6 +311,7 @@ void cpu_attention_forward(struct device *d, Dev out, Dev stat, Dev qkv, Dev kv,
 {
     struct forward f = {d,
                         s,
+                        r->count,
                         reals(qkv),
                         reals(kv),
                         reals(out),

@@ -54,6 +54,7 @@ static struct workspace workspace_of(const struct device *d, const struct attent
 
 struct backward {
     const struct attention_shape *s;
+    int rows;
     const float *dout, *out, *stat, *qkv, *kv;
     float *dqkv;
     struct shared shared;
@@ -73,32 +74,39 @@ static void prepare_run(const struct backward *b, const struct region *region, c
     const float *k = b->qkv + (size_t)run->row * stride + (size_t)(s->H + g) * s->D, *v = k + (size_t)s->G * s->D;
     memset(b->shared.dkey + wide, 0, (size_t)run->len * width * sizeof(float));
     memset(b->shared.dvalue + wide, 0, (size_t)run->len * width * sizeof(float));
-    for (int t = 0; t < run->len; t++)
+    for (int t = 0; t < run->len; t++) {
+        size_t later = (size_t)later_row(b->rows, run->row + t) * stride + (size_t)(s->H + g) * s->D;
+        ask_head(b->qkv + later, s->D);
+        ask_head(b->qkv + later + (size_t)s->G * s->D, s->D);
         copy_head(b->shared.key + wide + (size_t)t * width, k + t * stride, s->D, width);
+    }
     chain_panels(b->shared.value + key_at(s, g, 0), token, v, stride, run->len, s->D);
 }
 
-static float dot_lanes(const float *a, const float *b, int n)
+INLINE void dot_lanes(vec sum[PARTS], const float *a, const float *b, int n)
 {
-    vec sum[PARTS];
     for (int p = 0; p < PARTS; p++)
         sum[p] = vset(0.0f);
     for (int i = 0; i < n; i += LANES)
         sum[i / LANES % PARTS] = vfma(vload_n(a + i, n - i, 0), vload_n(b + i, n - i, 0), sum[i / LANES % PARTS]);
-    return tree_sum(sum);
 }
 
 /* In place: scores to probabilities, dP to dS. Zero behind the keys the row sees. */
 static void row_gradient(float *score, float *dscore, int visible, int keys, float scale, const float *stat,
                          float delta)
 {
-    vec max = vset(stat[0]), inverse = vset(1.0f / stat[1]);
-    for (int i = 0; i < keys; i += LANES) {
-        ivec mask = seen(i, visible);
-        vec p = vexp(vselect(mask, vload(score + i) * vset(scale) - max, vset(-INFINITY))) * inverse;
-        vec dp = vselect(mask, (vload(dscore + i) - vset(delta)) * p * vset(scale), vset(0.0f));
+    vec max = vset(stat[0]), inverse = vset(1.0f / stat[1]), by = vset(scale), level = vset(delta);
+    int i = 0;
+    for (; i + LANES <= visible; i += LANES) {
+        vec p = vexp(vload(score + i) * by - max) * inverse;
         vstore(score + i, p);
-        vstore(dscore + i, dp);
+        vstore(dscore + i, (vload(dscore + i) - level) * p * by);
+    }
+    for (; i < keys; i += LANES) {
+        ivec mask = seen(i, visible);
+        vec p = vexp(vselect(mask, vload(score + i) * by - max, vset(-INFINITY))) * inverse;
+        vstore(score + i, p);
+        vstore(dscore + i, vselect(mask, (vload(dscore + i) - level) * p * by, vset(0.0f)));
     }
 }
 
@@ -124,6 +132,12 @@ static void load_tile(const struct backward *b, const struct pair *q, int rows, 
     const struct attention_shape *s = b->s;
     int D = s->D, width = value_width(s);
     for (int r = 0; r < rows; r++) {
+        size_t later = (size_t)later_row(b->rows, q[r].row), of_qkv = later * qkv_width(s) + (size_t)q[r].head * D;
+        size_t of_out = (later * s->H + q[r].head) * D;
+        ask_head(b->qkv + of_qkv, D);
+        ask_head(b->dout + of_out, D);
+        ask_head(b->out + of_out, D);
+        ask_head_write(b->dqkv + of_qkv, D);
         copy_head(w->query + r * width, b->qkv + (size_t)q[r].row * qkv_width(s) + q[r].head * D, D, width);
         copy_head(w->dout + r * width, b->dout + ((size_t)q[r].row * s->H + q[r].head) * D, D, width);
     }
@@ -138,12 +152,15 @@ static void backward_tile(const struct backward *b, const struct pair *q, int ro
     load_tile(b, q, rows, w);
     chain_scores(w->score, stride, w->query, rows, b->kv + key_at(s, g, 0), w->piece, pieces, D);
     chain_scores(w->dscore, stride, w->dout, rows, b->shared.value + key_at(s, g, 0), w->piece, pieces, D);
-    for (int r = 0; r < rows; r++) {
-        size_t at = (size_t)q[r].row * s->H + q[r].head;
-        float delta = dot_lanes(w->dout + r * width, b->out + at * D, D);
-        row_gradient(w->score + r * stride, w->dscore + r * stride, q[r].visible, keys, s->scale, b->stat + 2 * at,
-                     delta);
-    }
+    vec along[TILE_ROWS][PARTS]; /* one step for all rows, as in the forward */
+    float delta[TILE_ROWS];
+    for (int r = 0; r < rows; r++)
+        dot_lanes(along[r], w->dout + r * width, b->out + ((size_t)q[r].row * s->H + q[r].head) * D, D);
+    for (int r = 0; r < rows; r++)
+        delta[r] = tree_sum(along[r]);
+    for (int r = 0; r < rows; r++)
+        row_gradient(w->score + r * stride, w->dscore + r * stride, q[r].visible, keys, s->scale,
+                     b->stat + 2 * ((size_t)q[r].row * s->H + q[r].head), delta[r]);
     chain_values(w->dquery, w->dscore, stride, rows, b->shared.key + head, w->piece, pieces, width, TILE_ZERO);
     for (int r = 0; r < rows; r++) {
         float *to = b->dqkv + (size_t)q[r].row * qkv_width(s) + (size_t)q[r].head * D;
@@ -176,8 +193,11 @@ static void finish_run(const struct backward *b, const struct region *region, co
     int width = value_width(s), D = s->D;
     size_t wide = ((size_t)g * s->store + (size_t)(region->base + run->pos - region->pos)) * width;
     for (int t = 0; t < run->len; t++, wide += width) {
+        size_t later = (size_t)later_row(b->rows, run->row + t) * qkv_width(s) + (size_t)(s->H + g) * D;
         float *dk = b->dqkv + (size_t)(run->row + t) * qkv_width(s) + (size_t)(s->H + g) * D,
               *dv = dk + (size_t)s->G * D;
+        ask_head_write(b->dqkv + later, D);
+        ask_head_write(b->dqkv + later + (size_t)s->G * D, D);
         for (int i = 0; i < D; i += LANES) { /* + 0: the sign of a zero, as in the forward */
             vstore_n(dk + i, vload(b->shared.dkey + wide + i) + vset(0.0f), D - i);
             vstore_n(dv + i, vload(b->shared.dvalue + wide + i) + vset(0.0f), D - i);
@@ -201,7 +221,8 @@ static void backward_group(const struct device *d, const struct backward *b, con
 void cpu_attention_backward(struct device *d, Dev dqkv, Dev dout, Dev out, Dev stat, Dev qkv, Dev kv,
                             const struct rows *r, const struct attention_shape *s)
 {
-    struct backward b = {s, reals(dout), reals(out), reals(stat), reals(qkv), reals(kv), reals(dqkv), shared_of(d, s)};
+    struct backward b = {s,          r->count,  reals(dout), reals(out),     reals(stat),
+                         reals(qkv), reals(kv), reals(dqkv), shared_of(d, s)};
     const struct span *group = (const struct span *)r->group.p;
     int threads = threads_for(d, 200.0 * r->count * s->H * s->D);
     if (d->scratch_bytes < cpu_attention_backward_shared(s))

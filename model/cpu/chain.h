@@ -85,6 +85,27 @@ static inline void run_pairs(struct pair *to, const struct run *run, const struc
     }
 }
 
+/* A head is a few lines of the cache; the next row's lie far behind it and arrive late, so rows are asked for so many
+ * ahead. */
+enum { AHEAD = 12 };
+
+INLINE int later_row(int rows, int row)
+{
+    return (int)least(row + AHEAD, rows - 1);
+}
+
+INLINE void ask_head(const float *p, int D)
+{
+    for (int i = 0; i < D; i += GROUP)
+        __builtin_prefetch(p + i);
+}
+
+INLINE void ask_head_write(const float *p, int D)
+{
+    for (int i = 0; i < D; i += GROUP)
+        __builtin_prefetch(p + i, 1);
+}
+
 /* A head's vector with zeros behind it, a value_width long. */
 INLINE void copy_head(float *to, const float *from, int D, int width)
 {

@@ -49,18 +49,36 @@ void cpu_embed_backward(struct device *d, Dev dwte, Dev dwpe, Dev dx, const stru
 
 /* ---- rotary positions (Su et al., RoFormer, 2021), halves form ---- */
 
+#define EVEN(l, h)  (2 * (l) + (h))
+#define TWICE(l, h) (2 * ((l) % (LANES / 2)) + (h))
+
+/* A head that fills a vector, as it is: a rotated vector brings the halves together. */
+INLINE void rotate_vectors(float *row, const float *angle, int heads, float sign)
+{
+    vec x = vload(angle), c = __builtin_shufflevector(x, x, INDEX(TWICE, 0));
+    vec s = __builtin_shufflevector(x, x, INDEX(TWICE, 1)) * vset(sign);
+    s = vselect(vcount() < LANES / 2, -s, s);
+    for (int h = 0; h < heads; h++, row += LANES) {
+        vec a = vload(row);
+        vstore(row, a * c + ROTATE(a, LANES / 2) * s);
+    }
+}
+
 /* A vector of pairs at a time, of all heads: its cosines and sines are pulled apart once. */
 static void rotate_row(float *row, const float *angle, int heads, int D, float sign)
 {
     int half = D / 2;
+    if (D == LANES) {
+        rotate_vectors(row, angle, heads, sign);
+        return;
+    }
     for (int i = 0; i < half; i += LANES) {
-        float cosine[LANES] = {0}, sine[LANES] = {0};
         int n = (int)least(LANES, half - i);
-        for (int k = 0; k < n; k++) {
-            cosine[k] = angle[2 * (i + k)];
-            sine[k] = sign * angle[2 * (i + k) + 1];
-        }
-        vec c = vload(cosine), s = vload(sine);
+        vec first = vload_n(angle + 2 * i, 2 * n, 0), second = vset(0.0f);
+        if (2 * n > LANES)
+            second = vload_n(angle + 2 * i + LANES, 2 * n - LANES, 0);
+        vec c = __builtin_shufflevector(first, second, INDEX(EVEN, 0));
+        vec s = __builtin_shufflevector(first, second, INDEX(EVEN, 1)) * vset(sign);
         for (int h = 0; h < heads; h++) {
             float *low = row + (size_t)h * D + i, *high = low + half;
             vec a = vload_n(low, n, 0), b = vload_n(high, n, 0);
