@@ -168,6 +168,9 @@ static void test_figures(void **state)
     assert_int_equal(figures("adamw"), 1);
     assert_int_equal(bench("rollout.1", "json=1"), 0);
     assert_int_equal(figures("rollout.1"), 2); /* 1 and 16 slots */
+    assert_int_equal(bench("cycle", "json=1"), 0);
+    assert_int_equal(figures("tiny-llama.cycle.1920"), 1);
+    assert_int_equal(bench("cycle", "shape=2x3x4x5"), 0);
     assert_int_equal(bench("ceiling", "json=1"), 0);
     assert_int_equal(figures("ceiling"), 9);
     assert_int_equal(bench("rlvr", "json=1"), 0);
@@ -179,6 +182,10 @@ static void test_nothing_to_measure(void **state)
     (void)state;
     assert_int_equal(bench("no-such-figure", "json=1"), 1);
     assert_int_equal(bench("", "jsn=1"), 2);
+    static const char *const wrong[] = {"shape=2x3x4", "shape=2x3x4x5x", "shape=0x1x1x1", "shape=999x999x9x9",
+                                        "model=no"};
+    for (unsigned i = 0; i < sizeof wrong / sizeof *wrong; i++)
+        assert_int_equal(bench("cycle", wrong[i]), 2);
 }
 
 int main(void)

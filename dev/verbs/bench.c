@@ -13,12 +13,15 @@
 #include <stdlib.h>
 #include <time.h>
 
-enum { OPTION_ONLY, OPTION_JSON, OPTION_QUICK, OPTION_THREADS, OPTIONS };
+enum { OPTION_ONLY, OPTION_JSON, OPTION_QUICK, OPTION_THREADS, OPTION_MODEL, OPTION_SHAPE, OPTION_VOCABULARY, OPTIONS };
 static const struct param options[] = {
     {"only", PARAM_TEXT, "", 0, 0, NULL, "Measure only figures whose name contains this.", NULL},
     {"json", PARAM_BOOL, "false", 0, 0, NULL, "One object a line: name, value, unit, share.", NULL},
     {"quick", PARAM_BOOL, "false", 0, 0, NULL, "The default model alone, few repetitions: does it run?", NULL},
     {"run.threads", PARAM_INT, "0", 0, 1024, NULL, "Threads; 0: one a processor.", NULL},
+    {"model", PARAM_TEXT, "", 0, 0, NULL, "Measure this preset alone, any that `list models` names.", NULL},
+    {"shape", PARAM_TEXT, "", 0, 0, NULL, "Groups x samples x prompt x response, e.g. 4x8x16x32.", NULL},
+    {"vocabulary", PARAM_INT, "0", 0, 1 << 20, NULL, "Of the model; 0: the preset's.", NULL},
     {0}};
 
 static const char *const ceiling_name[CEILINGS] = {"ceiling.fma", "ceiling.read", "ceiling.copy"};
@@ -214,7 +217,9 @@ static int measure(struct bench *b, struct error *e)
 {
     static const char *const presets_measured[] = {"tiny-llama", "llama-15m", "gpt2"};
     show_ceilings(b);
-    for (int i = 0; i < (b->quick ? 1 : 3); i++)
+    if (b->model[0] && bench_preset(b, b->model, e))
+        return -1;
+    for (int i = 0; !b->model[0] && i < (b->quick ? 1 : 3); i++)
         if (bench_preset(b, presets_measured[i], e) || bench_rlvr(b, presets_measured[i], e))
             return -1;
     show_drift(b);
@@ -223,6 +228,22 @@ static int measure(struct bench *b, struct error *e)
     if (b->left_out)
         fprintf(stderr, "train_rl bench: %d figures left out after %d s; only=NAME measures them\n", b->left_out,
                 TOO_LATE);
+    return 0;
+}
+
+/* The batch asked for. */
+static int read_shape(struct bench *b, const char *text, struct error *e)
+{
+    enum { MOST_TOKENS = 64 * GRADIENT_BLOCK }; /* what bench_ops.c has blocks for */
+    int end = 0;
+    if (!text[0])
+        return 0;
+    if (sscanf(text, "%7dx%7dx%7dx%7d%n", &b->groups, &b->samples, &b->prompt, &b->response, &end) != 4 || text[end] ||
+        b->groups < 1 || b->samples < 1 || b->prompt < 1 || b->response < 1)
+        return fail(e, "shape=%.40s: four whole numbers of at least 1 are wanted, as in 4x8x16x32", text);
+    double tokens = (double)b->groups * (b->prompt + (double)b->samples * b->response);
+    if (tokens > MOST_TOKENS)
+        return fail(e, "shape=%.40s: %.0f tokens, more than %d; lower one of the four", text, tokens, MOST_TOKENS);
     return 0;
 }
 
@@ -237,6 +258,14 @@ static int run(int argc, const char *const *argv)
     b.json = value[OPTION_JSON].num != 0;
     b.quick = value[OPTION_QUICK].num != 0;
     b.floats = (size_t)(b.quick ? 16 << 20 : 64 << 20);
+    b.model = value[OPTION_MODEL].text;
+    b.vocabulary = (int)value[OPTION_VOCABULARY].num;
+    if (read_shape(&b, value[OPTION_SHAPE].text, &e))
+        return verb_usage(&verb_row_bench, &e);
+    if (b.model[0] && !preset_find(b.model)) {
+        fail(&e, "model=%.40s: no such preset; `train_rl list models` names them", b.model);
+        return verb_usage(&verb_row_bench, &e);
+    }
     if (device_open(&device, &cpu_ops, (int)value[OPTION_THREADS].num, &e))
         return verb_failed(&verb_row_bench, &e);
     b.memory = mem_alloc(b.floats, sizeof *b.memory);
@@ -249,7 +278,7 @@ static int run(int argc, const char *const *argv)
 const struct verb verb_row_bench = {
     "bench",
     "How fast this machine trains, samples and computes each operation, as shares of what it can do.",
-    "[only=NAME] [json=1] [quick=1] [run.threads=N]",
+    "[only=NAME] [json=1] [quick=1] [run.threads=N] [model=PRESET] [shape=GxSxPxR] [vocabulary=N]",
     "A line a figure: name, value, unit, and the share of this machine's own ceiling: fused multiply-adds with all\n"
     "threads, or reading or copying memory, whichever allows less. The ceilings are measured again between the\n"
     "repetitions, because they drift; values and shares are medians, after a warm-up. A share above 100 % of a\n"
@@ -258,13 +287,16 @@ const struct verb verb_row_bench = {
     "ceiling was.\n"
     "\n"
     "Names are MODEL.OPERATION.DIRECTION.ROWS for the default model (tiny-llama), llama-15m and gpt2; MODEL.train is\n"
-    "an optimiser step, MODEL.rollout.SLOTS sampling, MODEL.rlvr the training loop itself with its parts, on the\n"
-    "task chain with the task's own vocabulary. Shares of bytes are counted only where weights exceed the caches.\n"
+    "an optimiser step, MODEL.rollout.SLOTS sampling, MODEL.cycle sampling the batch and then training on it, "
+    "MODEL.rlvr\n"
+    "the training loop itself with its parts, on the task chain with the task's own vocabulary. Shares of bytes are\n"
+    "counted only where weights exceed the caches. model=, shape= and vocabulary= measure another model or batch.\n"
     "\n"
     "Examples:\n"
     "  train_rl bench\n"
     "  train_rl bench only=gpt2.qkv json=1\n"
-    "  train_rl bench only=rollout run.threads=1\n",
+    "  train_rl bench only=rollout run.threads=1\n"
+    "  train_rl bench only=cycle model=small-llama shape=8x16x32x64\n",
     options,
     run,
 };

@@ -12,7 +12,10 @@ enum ceiling { CEILING_FMA, CEILING_READ, CEILING_COPY, CEILINGS };
 
 struct bench {
     struct device *dev;
-    const char *only; /* measure figures whose name contains it; "": all */
+    const char *only;                      /* measure figures whose name contains it; "": all */
+    const char *model;                     /* this preset alone; "": the three */
+    int groups, samples, prompt, response; /* of the batch; groups 0: as the preset's */
+    int vocabulary;                        /* 0: the preset's */
     int json, quick;
     int shown, left_out; /* figures printed, and dropped for lack of time */
     double started;      /* clock */

@@ -14,7 +14,17 @@ enum { CACHED_BYTES = 16 << 20 /* weights below this are not expected to come fr
 static const struct shape {
     const char *preset;
     int groups, samples, prompt, response;
-} shapes[] = {{"tiny-llama", 6, 8, 16, 40}, {"llama-15m", 1, 8, 64, 120}, {"gpt2", 1, 8, 64, 56}};
+} shapes[] = {{"tiny-llama", 6, 8, 16, 40}, {"llama-15m", 1, 8, 64, 120}, {"gpt2", 1, 8, 64, 56}, {0}};
+
+static struct shape shape_of(const struct bench *b, const char *preset)
+{
+    const struct shape *s = shapes;
+    if (b->groups)
+        return (struct shape){preset, b->groups, b->samples, b->prompt, b->response};
+    while (s->preset && strcmp(s->preset, preset) != 0)
+        s++;
+    return s->preset ? *s : (struct shape){preset, 1, 8, 64, 56};
+}
 
 double model_flops(const struct arch *a, double length)
 {
@@ -97,6 +107,9 @@ static int open_model(struct bench_model *m, struct bench *b, const struct shape
     m->rows = s->groups * (s->prompt + s->samples * s->response);
     m->entries = s->groups * s->samples * s->response;
     struct arch a = preset_find(s->preset)->arch;
+    int length = s->prompt + s->response;
+    a.V = b->vocabulary ? b->vocabulary : a.V;
+    a.context = a.context < length ? length : a.context;
     if (model_create(&m->model, &a, preset_find(s->preset)->small, b->dev, 1, e))
         return -1;
     fill_weights(&m->model);
@@ -173,12 +186,11 @@ static void sample(void *context)
         die("bench: %s", e.text);
 }
 
-static void open_rollout(struct rollout *r, struct bench_model *m, int slots)
+/* `samples` answers of `new` tokens to each of `requests` prompts. */
+static void open_rollout(struct rollout *r, struct bench_model *m, int slots, int requests, int samples, int new)
 {
-    *r = (struct rollout){.m = m, .new = m->response < 24 ? m->response : 24};
-    int samples = slots < m->samples ? 1 : m->samples;
-    r->requests = slots / samples;
-    size_t n = (size_t)slots;
+    *r = (struct rollout){.m = m, .requests = requests, .new = new};
+    size_t n = (size_t)requests * samples;
     sampler_plan(&r->sampler, &m->model.arch, m->b->dev, slots, m->prompt, r->new, 0);
     sampler_commit(&r->sampler);
     r->request = mem_alloc((size_t)r->requests, sizeof *r->request);
@@ -190,9 +202,9 @@ static void open_rollout(struct rollout *r, struct bench_model *m, int slots)
         r->prompt[i] = i % m->model.arch.V;
     for (int i = 0; i < r->requests; i++)
         r->request[i] = (struct request){r->prompt, m->prompt, samples, r->new, 0, (uint64_t)i, 0};
-    for (int i = 0; i < slots; i++) {
-        double *logp = r->logp + 2 * (size_t)i * r->new;
-        r->response[i] = (struct response){.ids = r->ids + (size_t)i * r->new, .logp = logp, .entropy = logp + r->new};
+    for (size_t i = 0; i < n; i++) {
+        double *logp = r->logp + 2 * i * r->new;
+        r->response[i] = (struct response){.ids = r->ids + i * r->new, .logp = logp, .entropy = logp + r->new};
     }
 }
 
@@ -213,9 +225,10 @@ static void measure_rollouts(struct bench_model *m)
         snprintf(f.name, sizeof f.name, "%s.rollout.%d", m->name, slots[i]);
         if (!bench_wants(m->b, f.name))
             continue;
-        open_rollout(&r, m, slots[i]);
+        int samples = slots[i] < m->samples ? 1 : m->samples, requests = slots[i] / samples;
+        open_rollout(&r, m, requests * samples, requests, samples, m->response < 24 ? m->response : 24);
         const struct arch *a = &m->model.arch;
-        f.amount = slots[i] * r.new;
+        f.amount = (double)requests * samples * r.new;
         /* The first token of a response comes from the prompt: it costs a head, which the prompts' own tokens have not.
          */
         f.flops = f.amount * model_flops(a, m->prompt + r.new / 2.0) +
@@ -226,10 +239,37 @@ static void measure_rollouts(struct bench_model *m)
     }
 }
 
+/* ---- what a step of reinforcement learning costs: the batch's responses are sampled, then it trains on them ---- */
+
+static void cycle(void *context)
+{
+    struct rollout *r = context;
+    sample(r);
+    train(r->m);
+}
+
+static void measure_cycle(struct bench_model *m)
+{
+    enum { MOST_SLOTS = 256 };
+    struct figure f = {.unit = "tokens/s"};
+    struct rollout r;
+    int all = m->groups * m->samples, slots = all < MOST_SLOTS ? all : MOST_SLOTS;
+    const struct arch *a = &m->model.arch;
+    snprintf(f.name, sizeof f.name, "%s.cycle.%d", m->name, m->entries);
+    if (!bench_wants(m->b, f.name))
+        return;
+    open_rollout(&r, m, slots, m->groups, m->samples, m->response);
+    f.amount = m->entries;
+    double prompts = (double)m->groups * m->prompt * (model_flops(a, m->prompt / 2.0) - 2.0 * a->V * a->C);
+    f.flops = 4 * (m->entries * model_flops(a, m->prompt + m->response / 2.0) + prompts);
+    bench_figure(m->b, &f, cycle, &r);
+    close_rollout(&r);
+}
+
 /* `only` begins with the name of another preset: nothing here can match. */
 static int is_other(const struct bench *b, const char *preset)
 {
-    for (unsigned i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+    for (unsigned i = 0; shapes[i].preset; i++) {
         size_t n = strlen(shapes[i].preset);
         if (strncmp(b->only, shapes[i].preset, n) == 0 && strcmp(shapes[i].preset, preset) != 0)
             return 1;
@@ -240,16 +280,15 @@ static int is_other(const struct bench *b, const char *preset)
 int bench_preset(struct bench *b, const char *preset, struct error *e)
 {
     struct bench_model m;
-    const struct shape *s = shapes;
-    while (strcmp(s->preset, preset) != 0)
-        s++;
+    struct shape s = shape_of(b, preset);
     if (is_other(b, preset) || strstr(b->only, "rlvr"))
         return 0;
-    if (open_model(&m, b, s, e))
+    if (open_model(&m, b, &s, e))
         return -1;
     bench_operations(&m);
     measure_training(&m);
     measure_rollouts(&m);
+    measure_cycle(&m);
     close_model(&m);
     return 0;
 }
