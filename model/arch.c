@@ -1,4 +1,5 @@
 /* Architectures as data: the named presets, their sanity, their size. Nothing here computes. */
+#include "lora.h"
 #include "transformer.h"
 #include <string.h>
 
@@ -80,6 +81,12 @@ int arch_check(const struct arch *a, struct error *e)
         return fail(e, "head size %d is odd; rotary positions need an even one", a->D);
     if (a->position == POSITION_ROTARY && !(a->rope_theta > 1))
         return fail(e, "rope_theta %g must be above 1", a->rope_theta);
+    if (a->lora.rank < 0 || a->lora.rank > 4096)
+        return fail(e, "rank %d of the adapters must be between 1 and 4096", a->lora.rank);
+    if (a->lora.rank && !a->lora.targets)
+        return fail(e, "adapters of rank %d on no linear map", a->lora.rank);
+    if (a->lora.rank && !(a->lora.alpha > 0 && a->lora.alpha < 1e6))
+        return fail(e, "alpha %g of the adapters must be above 0 and below 10^6", a->lora.alpha);
     if (!(a->norm_eps > 0 && a->norm_eps < 1))
         return fail(e, "the norm's epsilon %g must be between 0 and 1", (double)a->norm_eps);
     return 0;
@@ -96,4 +103,14 @@ long arch_parameters(const struct arch *a)
     layer += a->qk_norm ? 2L * a->D : 0;
     long embedding = (long)a->V * C * (a->tied ? 1 : 2) + (a->position == POSITION_LEARNED ? (long)a->context * C : 0);
     return embedding + a->layers * layer + norm + (a->value_head ? C + 1 : 0);
+}
+
+long arch_trained(const struct arch *a)
+{
+    struct adapter x[LORA_TARGETS];
+    int n = lora_adapters(a, x, NULL);
+    long each = 0;
+    for (int j = 0; j < n; j++)
+        each += (long)a->lora.rank * (x[j].N + x[j].K);
+    return a->lora.rank ? each * a->layers + (a->value_head ? a->C + 1 : 0) : arch_parameters(a);
 }

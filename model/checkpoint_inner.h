@@ -22,6 +22,16 @@ int family_of(const struct arch *a, enum family *f, struct error *e);
 /* All tensors of the file in the order in which they are written. prefix goes in front of all names but lm_head's. The
  * caller mem_free()s the array. */
 struct part *parts_of(const struct model *m, enum family f, const char *prefix, int *count);
+/* The linear maps of one layer, in the order in which they are written: rows row .. row+N of our tensor `weight` of a
+ * layer. At most LORA_TARGETS; returns their number. */
+struct linear_map {
+    const char *name; /* in the file, without ".weight": "self_attn.q_proj" */
+    int len;          /* of it */
+    int weight, row, N, K;
+};
+int linear_maps(const struct arch *a, enum family f, struct linear_map map[LORA_TARGETS]);
+/* "model.layers.3.", where they stand. */
+void layer_prefix(char buf[64], enum family f, int layer);
 const char *embedding_name(enum family f); /* without prefix */
 const char *family_prefix(enum family f);  /* "transformer." or "model." */
 /* A tensor that old files carry although it holds no weight: masks, rotary frequencies. */

@@ -114,6 +114,29 @@ static void add_part(struct part *p, int *n, const struct model *m, int tensor, 
     slice_rows(&m->arch, s, t->N, &new->row, &new->rows);
 }
 
+int linear_maps(const struct arch *a, enum family f, struct linear_map map[LORA_TARGETS])
+{
+    int QKV = (a->H + 2 * a->G) * a->D, up = a->mlp == MLP_SWIGLU ? 2 * a->F : a->F, n = 0;
+    const struct {
+        int weight, N, K;
+    } matrix[] = {
+        {LAYER_QKV_W, QKV, a->C}, {LAYER_OUT_W, a->C, a->H * a->D}, {LAYER_UP_W, up, a->C}, {LAYER_DOWN_W, a->C, a->F}};
+    for (const struct layer_name *l = names[f].layer; l->name; l++)
+        for (int i = 0; i < 4; i++)
+            if (matrix[i].weight == l->tensor) {
+                struct linear_map *x = &map[n++];
+                *x = (struct linear_map){l->name,    (int)strlen(l->name) - (int)strlen(".weight"), l->tensor, 0, 0,
+                                         matrix[i].K};
+                slice_rows(a, l->slice, matrix[i].N, &x->row, &x->N);
+            }
+    return n;
+}
+
+void layer_prefix(char buf[64], enum family f, int layer)
+{
+    snprintf(buf, 64, "%s%s.%d.", names[f].prefix, names[f].layers, layer);
+}
+
 struct part *parts_of(const struct model *m, enum family f, const char *prefix, int *count)
 {
     int n = 0;

@@ -2,6 +2,7 @@
  */
 #include "base/mem.h"
 #include "base/rng.h"
+#include "lora.h"
 #include "transformer.h"
 #include <math.h>
 #include <stdio.h>
@@ -90,10 +91,29 @@ static void add_layer(struct model *m, int i, int small)
     l[LAYER_DOWN_B] = add_vector(m, a->mlp_bias, a->C, 0, "h.%d.down.b", i);
 }
 
-static void list_tensors(struct model *m, int small)
+/* A and B of every adapter, in the order that lora_tensor counts on. */
+static int add_adapters(struct model *m, struct error *e)
+{
+    int rank = m->arch.lora.rank, at;
+    m->first = m->tensors;
+    m->adapters = lora_adapters(&m->arch, m->adapter, e);
+    for (int i = 0; i < m->arch.layers && m->adapters > 0; i++)
+        for (int j = 0; j < m->adapters; j++) {
+            const struct adapter *x = &m->adapter[j];
+            char name[40];
+            snprintf(name, sizeof name, "h.%%d.%s.A", x->name);
+            at = add_tensor(m, TENSOR_MATRIX, rank, x->K, 0, 0, name, i);
+            m->tensor[at].bound = 1 / sqrt(x->K);
+            snprintf(name, sizeof name, "h.%%d.%s.B", x->name);
+            add_tensor(m, TENSOR_MATRIX, x->N, rank, 0, 0, name, i);
+        }
+    return m->adapters < 0 ? -1 : 0;
+}
+
+static int list_tensors(struct model *m, int small, struct error *e)
 {
     const struct arch *a = &m->arch;
-    m->tensor = mem_alloc((size_t)a->layers * LAYER_TENSORS + 7, sizeof *m->tensor);
+    m->tensor = mem_alloc((size_t)a->layers * (LAYER_TENSORS + 2 * LORA_TARGETS) + 7, sizeof *m->tensor);
     m->layer = mem_alloc((size_t)a->layers, sizeof *m->layer);
     m->wpe = m->normf_b = m->value_w = m->value_b = -1;
     m->wte = add_tensor(m, TENSOR_MATRIX, a->V, a->C, small ? 0.1 : 0.02, 0, "wte", 0);
@@ -104,10 +124,20 @@ static void list_tensors(struct model *m, int small)
     m->normf_w = add_vector(m, 1, a->C, 1, "normf.w", 0);
     m->normf_b = add_vector(m, a->norm == NORM_LAYER, a->C, 0, "normf.b", 0);
     m->head = a->tied ? m->wte : add_tensor(m, TENSOR_MATRIX, a->V, a->C, init_std(a, small, a->C, 0), 0, "head", 0);
+    size_t before = m->reals;
+    if (a->lora.rank) {
+        m->reals = 0; /* a buffer of their own */
+        if (add_adapters(m, e))
+            return -1;
+    }
     if (a->value_head) {
         m->value_w = add_tensor(m, TENSOR_MATRIX, 1, a->C, 0, 0, "value.w", 0);
         m->value_b = add_vector(m, 1, 1, 0, "value.b", 0);
     }
+    m->own_reals = m->reals;
+    if (a->lora.rank)
+        m->reals = before;
+    return 0;
 }
 
 /* ---- rotary table: cosine and sine of position * theta^(-2i/D), in double, for every position of the context ---- */
@@ -149,60 +179,137 @@ static void fill_rotary_table(struct model *m)
 
 /* ---- life ---- */
 
-int model_create(struct model *m, const struct arch *a, int small_init, struct device *d, int trainable,
-                 struct error *e)
+static struct weights *create_weights(struct model *m)
+{
+    const struct arch *a = &m->arch;
+    struct weights *w = mem_alloc(1, sizeof *w);
+    int rotary = a->position == POSITION_ROTARY;
+    arena_want(&w->arena, "weights", m->reals * m->dev->ops->real_bytes);
+    if (rotary)
+        arena_want(&w->arena, "rotary table", (size_t)a->context * a->D * m->dev->ops->real_bytes);
+    struct arena_memory memory = device_memory(m->dev);
+    arena_commit(&w->arena, &memory);
+    m->param.p = arena_at(&w->arena, 0);
+    if (rotary) {
+        m->rope.p = arena_at(&w->arena, 1);
+        fill_rotary_table(m);
+    }
+    return w;
+}
+
+/* What no other model shares: adapters and a value head, gradients, moments. */
+static void create_own(struct model *m, int trainable)
+{
+    size_t real = m->dev->ops->real_bytes, bytes = m->own_reals * real;
+    struct part {
+        Dev *to;
+        const char *name;
+        size_t bytes;
+    } part[] = {{&m->own, "adapters", m->arch.lora.rank ? bytes : 0},
+                {&m->grad, "gradient", trainable ? bytes : 0},
+                {&m->moment1, "first moments", trainable ? bytes : 0},
+                {&m->moment2, "second moments", trainable ? bytes : 0},
+                {&m->grad_lookup, "gradient of the embedding's lookups",
+                 trainable && m->arch.tied && !m->arch.lora.rank ? m->tensor[m->wte].reals * real : 0}};
+    enum { PARTS = sizeof part / sizeof *part };
+    int block[PARTS];
+    for (int i = 0; i < PARTS; i++)
+        block[i] = part[i].bytes ? arena_want(&m->arena, part[i].name, part[i].bytes) : -1;
+    struct arena_memory memory = device_memory(m->dev);
+    arena_commit(&m->arena, &memory);
+    for (int i = 0; i < PARTS; i++)
+        part[i].to->p = block[i] < 0 ? NULL : arena_at(&m->arena, block[i]);
+    if (!m->arch.lora.rank)
+        m->own = m->param;
+    if (trainable && !m->arch.tied && !m->arch.lora.rank)
+        m->grad_lookup = dev_at(m->dev, m->grad, m->tensor[m->wte].offset);
+}
+
+static int begin(struct model *m, const struct arch *a, int small_init, struct device *d, struct error *e)
 {
     memset(m, 0, sizeof *m);
     if (arch_check(a, e))
         return -1;
     m->arch = *a;
     m->dev = d;
-    list_tensors(m, small_init);
-    size_t bytes = m->reals * d->ops->real_bytes, wte = m->tensor[m->wte].reals * d->ops->real_bytes;
-    int rotary = a->position == POSITION_ROTARY, lookup = trainable && a->tied;
-    int param = arena_want(&m->arena, "weights", bytes);
-    int grad = trainable ? arena_want(&m->arena, "gradient", bytes) : 0;
-    int moment1 = trainable ? arena_want(&m->arena, "first moments", bytes) : 0;
-    int moment2 = trainable ? arena_want(&m->arena, "second moments", bytes) : 0;
-    int look = lookup ? arena_want(&m->arena, "gradient of the embedding's lookups", wte) : 0;
-    int rope = rotary ? arena_want(&m->arena, "rotary table", (size_t)a->context * a->D * d->ops->real_bytes) : 0;
-    struct arena_memory memory = device_memory(d);
-    arena_commit(&m->arena, &memory);
-    m->param.p = arena_at(&m->arena, param);
-    if (trainable) {
-        m->grad.p = arena_at(&m->arena, grad);
-        m->moment1.p = arena_at(&m->arena, moment1);
-        m->moment2.p = arena_at(&m->arena, moment2);
-        m->grad_lookup.p = lookup ? arena_at(&m->arena, look) : dev_at(d, m->grad, m->tensor[m->wte].offset).p;
-    }
-    if (rotary) {
-        m->rope.p = arena_at(&m->arena, rope);
-        fill_rotary_table(m);
-    }
+    if (!list_tensors(m, small_init, e))
+        return 0;
+    model_free(m);
+    return -1;
+}
+
+int model_create(struct model *m, const struct arch *a, int small_init, struct device *d, int trainable,
+                 struct error *e)
+{
+    if (begin(m, a, small_init, d, e))
+        return -1;
+    m->weights = create_weights(m);
+    m->weights->users = 1;
+    create_own(m, trainable);
     return 0;
+}
+
+int model_share(struct model *m, const struct arch *a, const struct model *base, int trainable, struct error *e)
+{
+    if (begin(m, a, 0, base->dev, e))
+        return -1;
+    if (!m->first || m->first != base->first || m->reals != base->reals)
+        die("weights shared by models of different shape");
+    m->weights = base->weights;
+    m->weights->users++;
+    m->param = base->param;
+    m->rope = base->rope;
+    create_own(m, trainable);
+    return 0;
+}
+
+size_t model_bytes(const struct model *m, int shared)
+{
+    return m->arena.total + (shared ? 0 : m->weights->arena.total);
 }
 
 void model_free(struct model *m)
 {
     arena_free(&m->arena);
+    if (m->weights && --m->weights->users == 0) {
+        arena_free(&m->weights->arena);
+        mem_free(m->weights);
+    }
     mem_free(m->tensor);
     mem_free(m->layer);
     memset(m, 0, sizeof *m);
 }
 
+static double initial(const struct tensor *t, struct rng r, uint64_t at)
+{
+    if (t->bound > 0)
+        return t->bound * (2 * rng_uniform(r, at) - 1);
+    return t->std > 0 ? t->std * rng_normal(r, at) : t->fill;
+}
+
+static void init_tensor(struct model *m, int i, uint64_t seed)
+{
+    const struct tensor *t = &m->tensor[i];
+    struct rng r = rng_stream(seed, RNG_INIT, 0, (uint64_t)i, 0);
+    double *row = mem_alloc((size_t)t->K, sizeof *row);
+    for (int n = 0; n < t->N; n++) {
+        for (int k = 0; k < t->K; k++)
+            row[k] = initial(t, r, (uint64_t)n * t->K + k);
+        model_write(m, i, 0, n, 1, row);
+    }
+    mem_free(row);
+}
+
 void model_init(struct model *m, uint64_t seed)
 {
-    for (int i = 0; i < m->tensors; i++) {
-        const struct tensor *t = &m->tensor[i];
-        struct rng r = rng_stream(seed, RNG_INIT, 0, (uint64_t)i, 0);
-        double *row = mem_alloc((size_t)t->K, sizeof *row);
-        for (int n = 0; n < t->N; n++) {
-            for (int k = 0; k < t->K; k++)
-                row[k] = t->std > 0 ? t->std * rng_normal(r, (uint64_t)n * t->K + k) : t->fill;
-            model_write(m, i, 0, n, 1, row);
-        }
-        mem_free(row);
-    }
+    for (int i = 0; i < m->tensors; i++)
+        init_tensor(m, i, seed);
+}
+
+void model_init_adapters(struct model *m, uint64_t seed)
+{
+    for (int i = lora_tensor(m, 0, 0); i < lora_tensor(m, m->arch.layers, 0); i++)
+        init_tensor(m, i, seed);
 }
 
 void model_draw_value_head(struct model *m, uint64_t seed)
@@ -220,30 +327,36 @@ void model_draw_value_head(struct model *m, uint64_t seed)
 void model_copy(struct model *to, const struct model *from)
 {
     int extra = to->arch.value_head && !from->arch.value_head ? 2 : 0; /* tensors that stay, the last ones */
-    if (to->tensors != from->tensors + extra || (!extra && to->reals != from->reals))
+    if (to->tensors != from->tensors + extra || to->first != from->first ||
+        (!extra && to->own_reals != from->own_reals))
         die("copying weights between models of different shape");
-    to->dev->ops->copy(to->dev, to->param, from->param, from->reals);
+    if (to->first && to->param.p != from->param.p)
+        to->dev->ops->copy(to->dev, to->param, from->param, from->reals);
+    to->dev->ops->copy(to->dev, to->own, from->own, from->own_reals);
+    lora_settle(to);
 }
 
 void model_snapshot(struct model *to, const struct model *from)
 {
     model_copy(to, from);
-    to->dev->ops->copy(to->dev, to->moment1, from->moment1, from->reals);
-    to->dev->ops->copy(to->dev, to->moment2, from->moment2, from->reals);
+    to->dev->ops->copy(to->dev, to->moment1, from->moment1, from->own_reals);
+    to->dev->ops->copy(to->dev, to->moment2, from->moment2, from->own_reals);
     to->steps = from->steps;
 }
 
 void model_reset_optimiser(struct model *m)
 {
-    m->dev->ops->zero(m->dev, m->moment1, m->reals);
-    m->dev->ops->zero(m->dev, m->moment2, m->reals);
+    m->dev->ops->zero(m->dev, m->moment1, m->own_reals);
+    m->dev->ops->zero(m->dev, m->moment2, m->own_reals);
     m->steps = 0;
 }
 
 static Dev buffer_of(const struct model *m, int tensor, int which)
 {
-    const Dev buffer[] = {m->param, m->grad, m->moment1, m->moment2};
-    return dev_at(m->dev, buffer[which], m->tensor[tensor].offset);
+    const Dev buffer[] = {m->own, m->grad, m->moment1, m->moment2};
+    if (which && tensor < m->first)
+        die("tensor %s is frozen: it has neither gradient nor moments", m->tensor[tensor].name);
+    return dev_at(m->dev, tensor < m->first ? m->param : buffer[which], m->tensor[tensor].offset);
 }
 
 void model_read(const struct model *m, int tensor, int which, int row, int rows, double *to)

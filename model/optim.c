@@ -1,11 +1,18 @@
-/* The optimiser step: global-norm clipping and AdamW (Loshchilov, Hutter 2019), over all tensors of a model. */
+/* The optimiser step: global-norm clipping and AdamW (Loshchilov, Hutter 2019), over all tensors of a
+ * model that training changes. */
 #include "transformer.h"
 #include <math.h>
 
+/* Has the embedding a second gradient, from its use as a table? */
+static int has_lookup(const struct model *m)
+{
+    return m->arch.tied && !m->first;
+}
+
 void model_zero_grad(struct model *m)
 {
-    m->dev->ops->zero(m->dev, m->grad, m->reals);
-    if (m->arch.tied)
+    m->dev->ops->zero(m->dev, m->grad, m->own_reals);
+    if (has_lookup(m))
         m->dev->ops->zero(m->dev, m->grad_lookup, m->tensor[m->wte].reals);
 }
 
@@ -13,9 +20,9 @@ double model_grad_norm(struct model *m)
 {
     struct device *d = m->dev;
     const struct tensor *wte = &m->tensor[m->wte];
-    if (m->arch.tied)
+    if (has_lookup(m))
         d->ops->add(d, dev_at(d, m->grad, wte->offset), m->grad_lookup, wte->reals);
-    return sqrt(d->ops->sum_squares(d, m->grad, m->reals));
+    return sqrt(d->ops->sum_squares(d, m->grad, m->own_reals));
 }
 
 void model_step(struct model *m, const struct optimiser *o, double grad_norm)
@@ -33,10 +40,10 @@ void model_step(struct model *m, const struct optimiser *o, double grad_norm)
                          (float)(1 - pow(beta1, (double)m->steps)),
                          (float)(1 - pow(beta2, (double)m->steps)),
                          (float)scale};
-    for (int i = 0; i < m->tensors; i++) {
+    for (int i = m->first; i < m->tensors; i++) {
         const struct tensor *t = &m->tensor[i];
         step.weight_decay = t->decay ? (float)o->weight_decay : 0;
-        d->ops->adamw(d, dev_at(d, m->param, t->offset), dev_at(d, m->grad, t->offset),
-                      dev_at(d, m->moment1, t->offset), dev_at(d, m->moment2, t->offset), t->reals, &step);
+        d->ops->adamw(d, dev_at(d, m->own, t->offset), dev_at(d, m->grad, t->offset), dev_at(d, m->moment1, t->offset),
+                      dev_at(d, m->moment2, t->offset), t->reals, &step);
     }
 }

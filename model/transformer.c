@@ -7,6 +7,7 @@
  */
 #include "transformer.h"
 #include "base/mem.h"
+#include "lora.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -64,6 +65,8 @@ static int tape_parts(struct tape *t, struct tape_part *part)
     PART(logits, (size_t)t->chunk * a->V);
     PART(logp, R);
     PART(entropy, R);
+    PART(low, L * T * lora_low(a));
+    PART(wide, T * (size_t)lora_widest(a));
     PART(kv, t->store ? t->dev->ops->store_reals(&attention) : 0);
     if (t->keep) {
         PART(dx, T * s.C);
@@ -73,6 +76,7 @@ static int tape_parts(struct tape *t, struct tape_part *part)
         PART(datt, T * s.Q);
         PART(dup, T * s.up);
         PART(dact, T * s.F);
+        PART(dlow, T * (size_t)a->lora.rank);
         PART(dhidden, R * s.C);
         PART(glogp, R);
         PART(gentropy, R);
@@ -111,6 +115,8 @@ static void reserve_scratch(struct tape *t)
         {T, (int)s.up, a->C, attention_of(a, t->store), a->context},
         {T, a->C, a->F, attention_of(a, t->store), a->context},
         {T, a->V, a->C, attention_of(a, t->store), a->context},
+        {T, a->lora.rank, lora_widest(a), attention_of(a, t->store), a->context},
+        {T, lora_widest(a), a->lora.rank, attention_of(a, t->store), a->context},
     };
     for (unsigned i = 0; i < sizeof shape / sizeof *shape; i++)
         for (int row = SCRATCH_LINEAR; row <= SCRATCH_SAMPLE; row++)
@@ -143,12 +149,35 @@ static Dev slice(const struct tape *t, Dev buffer, int layer, size_t row)
 
 static Dev weight(const struct model *m, int tensor)
 {
-    return tensor < 0 ? (Dev){NULL} : dev_at(m->dev, m->param, m->tensor[tensor].offset);
+    return tensor < 0 ? (Dev){NULL} : dev_at(m->dev, tensor < m->first ? m->param : m->own, m->tensor[tensor].offset);
 }
 
+/* {NULL} also for what adapters leave frozen. */
 static Dev gradient(const struct model *m, int tensor)
 {
-    return tensor < 0 ? (Dev){NULL} : dev_at(m->dev, m->grad, m->tensor[tensor].offset);
+    return tensor < 0 || tensor < m->first ? (Dev){NULL} : dev_at(m->dev, m->grad, m->tensor[tensor].offset);
+}
+
+/* out = in W^T + b for a layer's matrix and bias (LAYER_...), and what adapters add. */
+static void linear(const struct model *m, struct tape *t, int layer, int W, int b, Dev out, Dev in, int T, int N, int K)
+{
+    const int *w = m->layer[layer];
+    m->dev->ops->linear_forward(m->dev, out, in, weight(m, w[W]), weight(m, w[b]), T, N, K);
+    if (m->adapters)
+        lora_forward(m, t, slice(t, t->low, layer, lora_low(&m->arch)), layer, W, out, in, T, N);
+}
+
+/* din from dout, and the gradients of whatever is trained. */
+static void linear_backward(struct model *m, struct tape *t, int layer, int W, int b, Dev din, Dev dout, Dev in,
+                            const struct rows *r, int N, int K)
+{
+    struct device *d = m->dev;
+    const int *w = m->layer[layer];
+    if (!m->first)
+        d->ops->linear_backward_weight(d, gradient(m, w[W]), gradient(m, w[b]), dout, in, r->block, r->blocks, N, K);
+    d->ops->linear_backward_input(d, din, dout, weight(m, w[W]), r->count, N, K);
+    if (m->adapters)
+        lora_backward(m, t, slice(t, t->low, layer, lora_low(&m->arch)), layer, W, din, dout, in, r, N);
 }
 
 static struct norm_shape norm_of(const struct arch *a, int T)
@@ -200,14 +229,14 @@ static void attention_branch(const struct model *m, struct tape *t, int layer, c
     Dev att = slice(t, t->att, layer, s.Q);
     op->norm_forward(d, norm1, slice(t, t->stat1, layer, 2), x, weight(m, w[LAYER_NORM1_W]),
                      weight(m, w[LAYER_NORM1_B]), &norm);
-    op->linear_forward(d, qkv, norm1, weight(m, w[LAYER_QKV_W]), weight(m, w[LAYER_QKV_B]), T, (int)s.QKV, a->C);
+    linear(m, t, layer, LAYER_QKV_W, LAYER_QKV_B, qkv, norm1, T, (int)s.QKV, a->C);
     if (a->qk_norm)
         query_key_norm(m, t, layer, r, qkv);
     if (a->position == POSITION_ROTARY)
         op->rotary(d, qkv, m->rope, r->position, T, a->H + a->G, a->D, (int)s.QKV, 1);
     op->store(d, kv, qkv, r, &attention);
     op->attention_forward(d, att, slice(t, t->att_stat, layer, (size_t)a->H * 2), qkv, kv, r, &attention);
-    op->linear_forward(d, t->branch, att, weight(m, w[LAYER_OUT_W]), weight(m, w[LAYER_OUT_B]), T, a->C, (int)s.Q);
+    linear(m, t, layer, LAYER_OUT_W, LAYER_OUT_B, t->branch, att, T, a->C, (int)s.Q);
 }
 
 static void mlp_branch(const struct model *m, struct tape *t, int layer, int T, Dev xmid)
@@ -221,12 +250,12 @@ static void mlp_branch(const struct model *m, struct tape *t, int layer, int T, 
     Dev norm2 = slice(t, t->norm2, layer, s.C), up = slice(t, t->up, layer, s.up), act = slice(t, t->act, layer, s.F);
     op->norm_forward(d, norm2, slice(t, t->stat2, layer, 2), xmid, weight(m, w[LAYER_NORM2_W]),
                      weight(m, w[LAYER_NORM2_B]), &norm);
-    op->linear_forward(d, up, norm2, weight(m, w[LAYER_UP_W]), weight(m, w[LAYER_UP_B]), T, (int)s.up, a->C);
+    linear(m, t, layer, LAYER_UP_W, LAYER_UP_B, up, norm2, T, (int)s.up, a->C);
     if (a->mlp == MLP_SWIGLU)
         op->swiglu_forward(d, act, up, T, a->F);
     else
         op->gelu_forward(d, act, up, (size_t)T * a->F);
-    op->linear_forward(d, t->branch, act, weight(m, w[LAYER_DOWN_W]), weight(m, w[LAYER_DOWN_B]), T, a->C, a->F);
+    linear(m, t, layer, LAYER_DOWN_W, LAYER_DOWN_B, t->branch, act, T, a->C, a->F);
 }
 
 void model_forward(const struct model *m, struct tape *t, const struct rows *r, Dev kv, size_t kv_stride, int kv_store)
@@ -337,9 +366,10 @@ static void head_backward(struct model *m, struct tape *t, const struct layout *
         Dev hidden = dev_at(d, t->hidden, first * a->C);
         chunk_logits(m, t, l, c);
         op->logp_backward(d, t->logits, t->logits, &e, dev_at(d, t->glogp, first), dev_at(d, t->gentropy, first), a->V);
-        op->linear_backward_weight(d, gradient(m, m->head), (Dev){NULL}, t->logits, hidden,
-                                   dev_int_at(l->entry_block, 2 * (size_t)l->chunk_block[c]),
-                                   l->chunk_block[c + 1] - l->chunk_block[c], a->V, a->C);
+        if (!m->first)
+            op->linear_backward_weight(d, gradient(m, m->head), (Dev){NULL}, t->logits, hidden,
+                                       dev_int_at(l->entry_block, 2 * (size_t)l->chunk_block[c]),
+                                       l->chunk_block[c + 1] - l->chunk_block[c], a->V, a->C);
         op->linear_backward_input(d, dev_at(d, t->dhidden, first * a->C), t->logits, weight(m, m->head), e.count, a->V,
                                   a->C);
     }
@@ -356,16 +386,12 @@ static void mlp_backward(struct model *m, struct tape *t, int layer, const struc
     struct norm_shape norm = norm_of(a, r->count);
     int T = r->count;
     Dev up = slice(t, t->up, layer, s.up), act = slice(t, t->act, layer, s.F), norm2 = slice(t, t->norm2, layer, s.C);
-    op->linear_backward_weight(d, gradient(m, w[LAYER_DOWN_W]), gradient(m, w[LAYER_DOWN_B]), t->dx, act, r->block,
-                               r->blocks, a->C, a->F);
-    op->linear_backward_input(d, t->dact, t->dx, weight(m, w[LAYER_DOWN_W]), T, a->C, a->F);
+    linear_backward(m, t, layer, LAYER_DOWN_W, LAYER_DOWN_B, t->dact, t->dx, act, r, a->C, a->F);
     if (a->mlp == MLP_SWIGLU)
         op->swiglu_backward(d, t->dup, t->dact, up, T, a->F);
     else
         op->gelu_backward(d, t->dup, t->dact, up, (size_t)T * a->F);
-    op->linear_backward_weight(d, gradient(m, w[LAYER_UP_W]), gradient(m, w[LAYER_UP_B]), t->dup, norm2, r->block,
-                               r->blocks, (int)s.up, a->C);
-    op->linear_backward_input(d, t->dnorm, t->dup, weight(m, w[LAYER_UP_W]), T, (int)s.up, a->C);
+    linear_backward(m, t, layer, LAYER_UP_W, LAYER_UP_B, t->dnorm, t->dup, norm2, r, (int)s.up, a->C);
     op->norm_backward(d, t->dx, gradient(m, w[LAYER_NORM2_W]), gradient(m, w[LAYER_NORM2_B]), t->dnorm,
                       slice(t, t->xmid, layer, s.C), weight(m, w[LAYER_NORM2_W]), slice(t, t->stat2, layer, 2), &norm,
                       r->block, r->blocks);
@@ -403,9 +429,7 @@ static void attention_branch_backward(struct model *m, struct tape *t, int layer
     struct attention_shape attention = attention_of(a, t->store);
     int T = r->count;
     Dev qkv = slice(t, t->qkv, layer, s.QKV), att = slice(t, t->att, layer, s.Q), dqkv = t->dqkv;
-    op->linear_backward_weight(d, gradient(m, w[LAYER_OUT_W]), gradient(m, w[LAYER_OUT_B]), t->dx, att, r->block,
-                               r->blocks, a->C, (int)s.Q);
-    op->linear_backward_input(d, t->datt, t->dx, weight(m, w[LAYER_OUT_W]), T, a->C, (int)s.Q);
+    linear_backward(m, t, layer, LAYER_OUT_W, LAYER_OUT_B, t->datt, t->dx, att, r, a->C, (int)s.Q);
     op->store(d, t->kv, qkv, r, &attention); /* the forward pass reused one layer's store */
     op->attention_backward(d, dqkv, t->datt, att, slice(t, t->att_stat, layer, (size_t)a->H * 2), qkv, t->kv, r,
                            &attention);
@@ -413,9 +437,8 @@ static void attention_branch_backward(struct model *m, struct tape *t, int layer
         op->rotary(d, dqkv, m->rope, r->position, T, a->H + a->G, a->D, (int)s.QKV, -1);
     if (a->qk_norm)
         dqkv = query_key_norm_backward(m, t, layer, r);
-    op->linear_backward_weight(d, gradient(m, w[LAYER_QKV_W]), gradient(m, w[LAYER_QKV_B]), dqkv,
-                               slice(t, t->norm1, layer, s.C), r->block, r->blocks, (int)s.QKV, a->C);
-    op->linear_backward_input(d, t->dnorm, dqkv, weight(m, w[LAYER_QKV_W]), T, (int)s.QKV, a->C);
+    linear_backward(m, t, layer, LAYER_QKV_W, LAYER_QKV_B, t->dnorm, dqkv, slice(t, t->norm1, layer, s.C), r,
+                    (int)s.QKV, a->C);
     op->norm_backward(d, t->dx, gradient(m, w[LAYER_NORM1_W]), gradient(m, w[LAYER_NORM1_B]), t->dnorm,
                       slice(t, t->x, layer, s.C), weight(m, w[LAYER_NORM1_W]), slice(t, t->stat1, layer, 2), &norm,
                       r->block, r->blocks);
@@ -454,7 +477,8 @@ static void trunk_backward(struct model *m, struct tape *t, const struct layout 
         mlp_backward(m, t, i, r);
         attention_branch_backward(m, t, i, r);
     }
-    op->embed_backward(d, m->grad_lookup, gradient(m, m->wpe), t->dx, r, a->V, a->C);
+    if (!m->first)
+        op->embed_backward(d, m->grad_lookup, gradient(m, m->wpe), t->dx, r, a->V, a->C);
 }
 
 void model_backward(struct model *m, struct tape *t, const struct layout *l, const double *glogp,

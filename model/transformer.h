@@ -13,6 +13,15 @@
 enum position_kind { POSITION_LEARNED, POSITION_ROTARY };
 enum mlp_kind { MLP_GELU, MLP_SWIGLU };
 
+/* Low-rank adapters (Hu et al. 2021, LoRA: Low-Rank Adaptation of Large Language Models, section 4.1): beside a frozen
+ * matrix W stand A [rank][K] and B [N][rank], and the two compute W x + scale B A x. Only A and B are trained. */
+struct lora {
+    int rank; /* 0: none */
+    double alpha;
+    int root;         /* 0: scale = alpha / rank; 1: alpha / sqrt(rank) (Kalajdzievski 2023, rsLoRA) */
+    unsigned targets; /* bit i: the i-th linear map of a layer, in the order of lora_linears (lora.h) */
+};
+
 struct arch {
     int V, context, C, layers, H, G, D, F;
     enum norm_kind norm;
@@ -28,6 +37,7 @@ struct arch {
         double factor, low, high, original;
     } rope_scaling; /* kind 0 none, 1 linear, 2 llama3 */
     int value_head; /* also one number a row, from the final norm: critics, flows; begins as 0 */
+    struct lora lora;
 };
 
 /* Named architectures, 50 thousand to 1.5 billion parameters. V and context may still be set by the task. */
@@ -40,7 +50,8 @@ struct preset {
 extern const struct preset presets[];
 const struct preset *preset_find(const char *name);    /* NULL: none */
 int arch_check(const struct arch *a, struct error *e); /* sizes sane and consistent; names the field */
-long arch_parameters(const struct arch *a);
+long arch_parameters(const struct arch *a);            /* of the model itself, adapters apart */
+long arch_trained(const struct arch *a); /* those that training changes: all, or adapters and value head */
 
 enum tensor_kind {
     TENSOR_MATRIX,
@@ -51,9 +62,10 @@ struct tensor {
     char name[40]; /* our own: "wte", "h.3.qkv.w" ...; fused: qkv rows are q, k, v; gate_up rows are gate, up */
     enum tensor_kind kind;
     int N, K;
-    size_t offset, reals; /* in the parameter buffer, in reals, padded */
+    size_t offset, reals; /* in its parameter buffer, in reals, padded */
     int decay;            /* weight decay applies (matrices and tables) */
-    double std;           /* of the initial values; 0: constant `fill` */
+    double std;           /* of the initial values, normal; 0: constant `fill` */
+    double bound;         /* above 0: they are uniform between -bound and bound instead */
     double fill;
 };
 
@@ -75,22 +87,42 @@ enum {
     LAYER_TENSORS
 };
 
+/* One adapter of a layer: on rows row .. row+N of the fused matrix `weight`, which has K columns. */
+struct adapter {
+    char name[24];         /* in the Hugging Face layout: "self_attn.q_proj" */
+    int weight, row, N, K; /* weight: LAYER_..._W */
+};
+enum { LORA_TARGETS = 7 }; /* most linear maps of a layer */
+
+/* Memory of weights that several models may share: freed with the last of them. */
+struct weights {
+    struct arena arena;
+    int users;
+};
+
 struct model {
     struct arch arch;
     struct device *dev;
     struct tensor *tensor;
     int tensors;
+    int first; /* tensors [first, tensors) are the model's own and can be trained: all of them, or, with adapters, those
+                  and a value head */
     int wte, wpe, head, normf_w, normf_b; /* tensor numbers, -1: absent; head == wte when tied */
     int value_w, value_b;                 /* likewise; the last tensors */
     int (*layer)[LAYER_TENSORS];          /* [layers], -1: absent */
-    size_t reals;                         /* of the parameter buffer */
-    Dev param;                            /* [reals] */
-    Dev grad, moment1, moment2;           /* [reals]; {NULL} in a frozen model */
-    Dev grad_lookup; /* wte's gradient from the embedding when the head shares it: kept apart so that the
-                        order of sums does not depend on micro-batches; added in model_step */
-    Dev rope;        /* [context][D/2][2] */
-    struct arena arena;
-    long steps; /* optimiser steps taken */
+    struct adapter adapter[LORA_TARGETS]; /* [adapters] of every layer; A and B of number j of layer i are tensors */
+    int adapters;                         /* first + 2 (i adapters + j) and the next */
+    int plain;                            /* all B are 0 and stay so: adapters need not be computed */
+    size_t reals, own_reals;              /* of the parameter buffers */
+    Dev param;                            /* [reals] all tensors; with adapters those before `first` */
+    Dev own;                              /* [own_reals] tensors from `first` on; param without adapters */
+    Dev grad, moment1, moment2;           /* [own_reals]; {NULL} in a frozen model */
+    Dev grad_lookup;         /* wte's gradient from the embedding when the head shares it: kept apart so that the
+                                order of sums does not depend on micro-batches; added in model_step. {NULL} with adapters */
+    Dev rope;                /* [context][D/2][2] */
+    struct weights *weights; /* memory of param and rope */
+    struct arena arena;      /* of all else */
+    long steps;              /* optimiser steps taken */
 };
 
 /* Device memory for arena_commit. */
@@ -99,15 +131,23 @@ struct arena_memory device_memory(struct device *d);
 /* Weights on a device: zero; then model_init or a checkpoint. trainable: also gradient and moments. */
 int model_create(struct model *m, const struct arch *a, int small_init, struct device *d, int trainable,
                  struct error *e);
+/* The same on the weights of `base`, which the two then share: with adapters and perhaps a value head of its own. a
+ * differs from base's in the value head at most; it has adapters. */
+int model_share(struct model *m, const struct arch *a, const struct model *base, int trainable, struct error *e);
+size_t model_bytes(const struct model *m, int shared); /* of device memory; shared: only what is its own */
 void model_init(struct model *m, uint64_t seed);
+/* Only the adapters, as they begin: A uniform within 1/sqrt(K) (Kaiming with a = sqrt(5), as PEFT draws it), B 0. */
+void model_init_adapters(struct model *m, uint64_t seed);
 /* Small normal weights for the value head, which begins as 0: two heads that begin alike stay alike. */
 void model_draw_value_head(struct model *m, uint64_t seed);
-/* Weights only; same architecture, but `to` may have a value head, which stays. */
+/* Weights only, of models that share theirs only the adapters; same architecture, but `to` may have a value head, which
+ * stays. A frozen copy of adapters that do nothing yet runs without them. */
 void model_copy(struct model *to, const struct model *from);
 void model_snapshot(struct model *to, const struct model *from); /* weights, moments and step count */
 void model_reset_optimiser(struct model *m);                     /* moments and step count as at the start */
 void model_free(struct model *m);
-/* One tensor as plain [N][K] doubles, rows row .. row+rows. which: 0 weights, 1 gradient, 2 and 3 moments. */
+/* One tensor as plain [N][K] doubles, rows row .. row+rows. which: 0 weights; 1 gradient, 2 and 3 moments, which only
+ * tensors from `first` on have. */
 void model_read(const struct model *m, int tensor, int which, int row, int rows, double *to);
 void model_write(struct model *m, int tensor, int which, int row, int rows, const double *from);
 uint64_t model_hash(const struct model *m); /* of all weights, layout-independent */
@@ -160,7 +200,9 @@ struct tape {
     Dev hidden, logits, logp, entropy; /* [R][C], [chunk][V], [R], [R] */
     Dev kv;                            /* one layer of key/value store for the batch's own tokens */
     int store;                         /* its capacity in tokens */
-    Dev dx, dnorm, dqkv, dqkv_raw, datt, dup, dact, dhidden, glogp, gentropy; /* keep only */
+    Dev low;                           /* adapters: [layers or 1][adapters][T][rank] A x */
+    Dev wide;                          /* adapters: [T][widest] */
+    Dev dx, dnorm, dqkv, dqkv_raw, datt, dup, dact, dlow, dhidden, glogp, gentropy; /* keep only */
     struct arena arena;
 };
 /* Plan the buffers; tape_commit allocates them. tape->arena.total says how much that will be. */
@@ -177,8 +219,8 @@ void model_forward(const struct model *m, struct tape *t, const struct rows *r, 
 void model_head(const struct model *m, struct tape *t, const struct layout *l, double *logp, double *entropy);
 /* Logits of the entries' rows, plain [R][V] on the host: tools and tests only. After model_forward. */
 void model_logits(const struct model *m, struct tape *t, const struct layout *l, double *logits);
-/* Gradients of everything from d loss / d logp and d loss / d entropy of the entries (host [R]; gentropy may be NULL:
- * 0). Adds into m->grad. After model_forward and model_head of the same layout, keep 1. */
+/* Gradients of all tensors from m->first on, from d loss / d logp and d loss / d entropy of the entries (host [R];
+ * gentropy may be NULL: 0). Adds into m->grad. After model_forward and model_head of the same layout, keep 1. */
 void model_backward(struct model *m, struct tape *t, const struct layout *l, const double *glogp,
                     const double *gentropy);
 /* The value head of the entries' rows into value[R] (host), after model_forward; and its gradients, as above. */

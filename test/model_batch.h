@@ -169,6 +169,7 @@ static inline void rig_close(struct rig *r)
     assert_guards(&r->tape.arena);
     assert_guards(&r->layout.arena);
     assert_guards(&r->model.arena);
+    assert_guards(&r->model.weights->arena);
     tape_free(&r->tape);
     layout_free(&r->layout);
     model_free(&r->model);
@@ -222,5 +223,13 @@ static const struct arch tiny_untied = {.V = 11,
                                         .norm_eps = 1e-5f,
                                         .rope_theta = 10000,
                                         .rope_scaling = {2, 8, 1, 4, 64}};
+
+/* With adapters on the linear maps of these bits (lora.h). */
+static inline struct arch with_adapters(struct arch a, int rank, unsigned targets)
+{
+    a.lora = (struct lora){rank, 0.75 * rank, 0, targets};
+    return a;
+}
+enum { ALL_OF_GPT2 = 15, ALL_OF_LLAMA = 127 };
 
 #endif

@@ -164,8 +164,10 @@ static void sampler_is_trainer(void **state)
     (void)state;
     static struct asked a;
     static const int slots[] = {1, 4, 64};
-    const struct arch *arch[] = {&llama, &gpt2};
-    for (int k = 0; k < 2; k++)
+    const struct arch lora_llama = with_adapters(llama, 5, ALL_OF_LLAMA),
+                      lora_gpt2 = with_adapters(gpt2, 8, ALL_OF_GPT2);
+    const struct arch *arch[] = {&llama, &gpt2, &lora_llama, &lora_gpt2};
+    for (int k = 0; k < 4; k++)
         for (int i = 0; i < WAYS; i++)
             for (int n = 0; n < 3; n++) {
                 struct rig r;
@@ -208,11 +210,12 @@ static void slots_and_threads_change_nothing(void **state)
     static const struct {
         int slots, threads;
     } run[] = {{1, 1}, {2, 3}, {5, 2}, {64, 1}, {64, 3}};
+    const struct arch lora = with_adapters(llama, 5, ALL_OF_LLAMA);
     for (int i = 0; i < WAYS; i++)
         for (unsigned n = 0; n < sizeof run / sizeof *run; n++) {
             struct rig r;
             struct asked *a = n ? &other : &first;
-            rig_open(&r, &cpu_ops, &llama, run[n].threads, 16);
+            rig_open(&r, &cpu_ops, i % 2 ? &lora : &llama, run[n].threads, 16);
             answer(&r, a, &ways[i], run[n].slots, 3);
             rig_close(&r);
             for (int k = 0; n && k < first.answers; k++) {

@@ -30,12 +30,12 @@ static void backward(struct rig *r, const struct packed *p, int plain)
 
 static double *all_values(struct model *m, int which, int *count)
 {
-    int n = 0;
-    for (int i = 0; i < m->tensors; i++)
+    int n = 0, first = which ? m->first : 0; /* what adapters leave frozen has weights only */
+    for (int i = first; i < m->tensors; i++)
         n += m->tensor[i].N * m->tensor[i].K;
     double *x = mem_alloc((size_t)n, sizeof *x);
     *count = 0;
-    for (int i = 0; i < m->tensors; i++) {
+    for (int i = first; i < m->tensors; i++) {
         model_read(m, i, which, 0, m->tensor[i].N, x + *count);
         *count += m->tensor[i].N * m->tensor[i].K;
     }
@@ -66,7 +66,7 @@ static void check_gradient(const struct arch *a, int plain)
     backward(&r, &p, plain);
     model_grad_norm(&r.model);
     int nonzero = 0;
-    for (int i = 0; i < r.model.tensors; i++) {
+    for (int i = r.model.first; i < r.model.tensors; i++) {
         const struct tensor *t = &r.model.tensor[i];
         double weight[64], grad[64];
         int used = i == r.model.wpe ? 12 : t->N; /* positions beyond the batch: their gradient stays zero */
@@ -81,8 +81,8 @@ static void check_gradient(const struct arch *a, int plain)
             }
         }
     }
-    assert_true(nonzero > arch_parameters(a) / 4 - a->context * a->C);
-    assert_true(nonzero > 100);
+    assert_true(nonzero > arch_trained(a) / 4 - (a->lora.rank ? 0 : a->context * a->C));
+    assert_true(nonzero > (a->lora.rank ? 30 : 100));
     rig_close(&r);
 }
 
@@ -106,6 +106,26 @@ static void gradient_of_values(void **state)
     llama.value_head = gpt2.value_head = 1;
     check_gradient(&llama, 0);
     check_gradient(&gpt2, 1);
+}
+
+/* On every linear map, and on few: fused matrices of which only some rows have an adapter. */
+static void gradient_of_adapters(void **state)
+{
+    (void)state;
+    static const struct arch *const llamas[] = {&tiny_llama, &tiny_qwen2, &tiny_qwen3};
+    struct arch a = with_adapters(tiny_gpt2, 3, ALL_OF_GPT2);
+    check_gradient(&a, 0);
+    a = with_adapters(tiny_gpt2, 2, 1 << 1 | 1 << 3);
+    check_gradient(&a, 0);
+    for (int i = 0; i < 3; i++) {
+        a = with_adapters(*llamas[i], 3, ALL_OF_LLAMA);
+        check_gradient(&a, 0);
+        a = with_adapters(*llamas[i], 2, 1 << 1 | 1 << 5); /* k and up */
+        check_gradient(&a, 0);
+    }
+    a = with_adapters(tiny_llama, 2, 1 << 0 | 1 << 2 | 1 << 6); /* q, v, down, and a critic's own head */
+    a.lora.root = a.value_head = 1;
+    check_gradient(&a, 0);
 }
 
 /* A critic begins as the policy with a head of its own, which a later copy leaves alone. */
@@ -240,6 +260,10 @@ static void pieces_and_threads_change_no_bit(void **state)
     pieces_and_threads(&middle_llama);
     pieces_and_threads(&middle_gpt2);
     pieces_and_threads(&tiny_biased);
+    const struct arch llama = with_adapters(middle_llama, 5, ALL_OF_LLAMA),
+                      gpt2 = with_adapters(middle_gpt2, 8, ALL_OF_GPT2);
+    pieces_and_threads(&llama);
+    pieces_and_threads(&gpt2);
 }
 
 static void shared_prompts_equal_copies(void **state)
@@ -277,7 +301,9 @@ static void shared_prompts_equal_copies(void **state)
 static void fast_table_near_reference(void **state)
 {
     (void)state;
-    const struct arch *arch[] = {&tiny_gpt2, &tiny_biased, &middle_llama, &middle_gpt2, &tiny_untied};
+    const struct arch llama = with_adapters(middle_llama, 5, ALL_OF_LLAMA),
+                      gpt2 = with_adapters(middle_gpt2, 8, ALL_OF_GPT2);
+    const struct arch *arch[] = {&tiny_gpt2, &tiny_biased, &middle_llama, &middle_gpt2, &tiny_untied, &llama, &gpt2};
     const struct ops *ops[] = {&ref_ops, &cpu_ops};
     static struct packed p;
     static double logp[2][ROWS], entropy[2][ROWS];
@@ -309,13 +335,14 @@ static void keeping_changes_no_bit(void **state)
     (void)state;
     static struct packed p;
     static double logp[2][ROWS], entropy[2][ROWS];
-    struct content c = random_content(middle_llama.V, GROUPS, 70, 9);
+    const struct arch a = with_adapters(middle_llama, 4, ALL_OF_LLAMA);
+    struct content c = random_content(a.V, GROUPS, 70, 9);
     pack_groups(&p, &c, 0, GROUPS, 1);
     for (int keep = 0; keep < 2; keep++) {
         struct rig r;
-        rig_open(&r, &cpu_ops, &middle_llama, 2, p.rows);
+        rig_open(&r, &cpu_ops, &a, 2, p.rows);
         tape_free(&r.tape);
-        tape_plan(&r.tape, &middle_llama, &r.dev, p.rows, p.R, p.rows + KV_ALIGN * p.segments, keep);
+        tape_plan(&r.tape, &a, &r.dev, p.rows, p.R, p.rows + KV_ALIGN * p.segments, keep);
         tape_commit(&r.tape);
         rig_forward(&r, &p, 0, logp[keep], entropy[keep]);
         rig_close(&r);
@@ -338,10 +365,10 @@ static void plain_step(struct plain *x, const struct model *model, const struct 
         norm += x->g[i] * x->g[i];
     norm = sqrt(norm);
     double scale = o->clip > 0 && norm > o->clip ? o->clip / norm : 1;
-    for (int t = 0, at = 0; t < model->tensors; t++) {
-        int matrix = strncmp(model->tensor[t].name, "w", 1) == 0 || strstr(model->tensor[t].name, "qkv.w") ||
-                     strstr(model->tensor[t].name, "out.w") || strstr(model->tensor[t].name, "up.w") ||
-                     strstr(model->tensor[t].name, "down.w");
+    for (int t = model->first, at = 0; t < model->tensors; t++) {
+        int matrix = model->first || strncmp(model->tensor[t].name, "w", 1) == 0 ||
+                     strstr(model->tensor[t].name, "qkv.w") || strstr(model->tensor[t].name, "out.w") ||
+                     strstr(model->tensor[t].name, "up.w") || strstr(model->tensor[t].name, "down.w");
         for (int k = 0; k < model->tensor[t].N * model->tensor[t].K; k++, at++) {
             double g = x->g[at] * scale;
             x->m[at] = o->beta1 * x->m[at] + (1 - o->beta1) * g;
@@ -355,7 +382,7 @@ static void plain_step(struct plain *x, const struct model *model, const struct 
 static void random_gradient(struct model *m, uint64_t seed)
 {
     model_zero_grad(m);
-    for (int i = 0; i < m->tensors; i++) {
+    for (int i = m->first; i < m->tensors; i++) {
         int n = m->tensor[i].N * m->tensor[i].K;
         double *x = mem_alloc((size_t)n, sizeof *x);
         for (int k = 0; k < n; k++)
@@ -365,7 +392,17 @@ static void random_gradient(struct model *m, uint64_t seed)
     }
 }
 
-static void check_optimiser(const struct ops *ops, double clip, double tolerance)
+/* The last x->n of the weights. */
+static double *trained_weights(struct model *m, const struct plain *x)
+{
+    int n;
+    double *all = all_values(m, 0, &n), *w = mem_alloc((size_t)x->n, sizeof *w);
+    memcpy(w, all + n - x->n, (size_t)x->n * sizeof *w);
+    mem_free(all);
+    return w;
+}
+
+static void check_optimiser(const struct ops *ops, const struct arch *a, double clip, double tolerance)
 {
     struct error e;
     struct device d;
@@ -374,9 +411,10 @@ static void check_optimiser(const struct ops *ops, double clip, double tolerance
     struct optimiser o = {0.015625, 0.875, 0.96875, 1.0 / (1 << 20), 0.0625, clip};
     struct plain x;
     assert_int_equal(device_open(&d, ops, 2, &e), 0);
-    assert_int_equal(model_create(&m, &tiny_gpt2, 1, &d, 1, &e), 0);
+    assert_int_equal(model_create(&m, a, 1, &d, 1, &e), 0);
     random_weights(&m, 2);
-    x.w = all_values(&m, 0, &x.n);
+    x.n = (int)arch_trained(a);
+    x.w = trained_weights(&m, &x);
     x.m = mem_alloc((size_t)x.n, sizeof *x.m);
     x.v = mem_alloc((size_t)x.n, sizeof *x.v);
     for (int step = 1; step <= 3; step++) {
@@ -390,7 +428,7 @@ static void check_optimiser(const struct ops *ops, double clip, double tolerance
         model_step(&m, &o, said);
         plain_step(&x, &m, &o, step);
         int n;
-        double *w = all_values(&m, 0, &n), *m1 = all_values(&m, 2, &n), *m2 = all_values(&m, 3, &n);
+        double *w = trained_weights(&m, &x), *m1 = all_values(&m, 2, &n), *m2 = all_values(&m, 3, &n);
         assert_near(w, x.w, n, tolerance, "weights");
         assert_near(m1, x.m, n, tolerance, "first moments");
         assert_near(m2, x.v, n, tolerance, "second moments");
@@ -411,11 +449,14 @@ static void optimiser_equals_plain_loop(void **state)
 {
     (void)state;
     /* the scale of clipping and the bias corrections pass through floats */
-    check_optimiser(&ref_ops, 0, 2e-7);
-    check_optimiser(&ref_ops, 0.5, 2e-7);
-    check_optimiser(&cpu_ops, 0, 1e-6);
-    check_optimiser(&cpu_ops, 0.5, 1e-6);
-    check_optimiser(&cpu_ops, 1e9, 1e-6);
+    const struct arch adapters = with_adapters(tiny_gpt2, 3, ALL_OF_GPT2), *arch[] = {&tiny_gpt2, &adapters};
+    for (int i = 0; i < 2; i++) {
+        check_optimiser(&ref_ops, arch[i], 0, 2e-7);
+        check_optimiser(&ref_ops, arch[i], 0.5, 2e-7);
+        check_optimiser(&cpu_ops, arch[i], 0, 1e-6);
+        check_optimiser(&cpu_ops, arch[i], 0.5, 1e-6);
+        check_optimiser(&cpu_ops, arch[i], 1e9, 1e-6);
+    }
 }
 
 /* ---- sizes and tables ---- */
@@ -482,6 +523,7 @@ int main(void)
         cmocka_unit_test(gradient_untied),
         cmocka_unit_test(gradient_of_all_tokens),
         cmocka_unit_test(gradient_of_values),
+        cmocka_unit_test(gradient_of_adapters),
         cmocka_unit_test(copy_beside_a_value_head),
         cmocka_unit_test(shared_prompts_equal_copies),
         cmocka_unit_test(fast_table_near_reference),

@@ -9,13 +9,16 @@ void report_opening(const struct trainer *t)
 {
     const struct arch *a = &t->s.arch;
     double megabyte = 1 << 20, sampler = (double)(t->sampler.arena.total + t->sampler.tape.arena.total) / megabyte;
-    double weights = (double)t->s.policy.arena.total / megabyte, frozen = 0;
+    double weights = (double)model_bytes(&t->s.policy, 0) / megabyte, frozen = 0;
     double activations = (double)(t->tape.arena.total + t->frozen_tape.arena.total) / megabyte;
     for (int i = 0; i < t->s.recipe.model_count; i++)
-        frozen += (double)t->model[i].arena.total / megabyte;
+        frozen += (double)model_bytes(&t->model[i], t->model[i].weights == t->s.policy.weights) / megabyte;
     fprintf(stderr, "%s: task %s, %ld weights (width %d, %d layers, %d heads, vocabulary %d), seed %llu, %d threads\n",
             t->s.recipe.name, t->s.task.row->name, arch_parameters(a), a->C, a->layers, a->H, a->V,
             (unsigned long long)t->s.recipe.run.seed, t->s.device.threads);
+    if (a->lora.rank)
+        fprintf(stderr, "adapters of rank %d train %ld of %ld parameters; the weights below them stay as they are\n",
+                a->lora.rank, arch_trained(a), arch_parameters(a) + arch_trained(a));
     fprintf(stderr,
             "memory %.1f MB: policy and optimiser %.1f, other models %.1f, activations of %d rows %.1f, %d rollout "
             "slots %.1f\n",

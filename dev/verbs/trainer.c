@@ -47,6 +47,14 @@ static void plan_micro(struct trainer *t, const struct plan *p)
     t->micro_groups = t->micro_groups < p->groups ? t->micro_groups : p->groups;
 }
 
+/* A model like the policy; under adapters the two share the weights. */
+static int open_twin(struct trainer *t, struct model *m, const struct arch *a, int trainable, struct error *e)
+{
+    struct session *s = &t->s;
+    return a->lora.rank ? model_share(m, a, &s->policy, trainable, e)
+                        : model_create(m, a, s->small_init, &s->device, trainable, e);
+}
+
 static void alloc_micro(struct trainer *t, const struct plan *p)
 {
     struct micro *m = &t->micro;
@@ -102,7 +110,7 @@ static int open_model(struct trainer *t, int i, struct error *e)
     if (a.V != t->s.arch.V)
         return fail(e, "model %s has a vocabulary of %d, the policy one of %d", u->name, a.V, t->s.arch.V);
     a.value_head = u->scalar;
-    if (model_create(&t->model[i], &a, t->s.small_init, &t->s.device, !u->frozen, e))
+    if (open_twin(t, &t->model[i], &a, !u->frozen, e))
         return -1;
     t->model_ready[i] = !u->init;
     return u->init ? 0 : checkpoint_load(&t->model[i], u->path, e);
@@ -142,18 +150,19 @@ static int open_models(struct trainer *t, struct error *e)
         if (from == -2)
             return fail(e, "%s:%d: phase %s branches from '%s', which is no earlier phase", r->path, r->phase[i].line,
                         r->phase[i].name, r->phase[i].branch);
-        if (from >= 0 && !t->snapshot[from].tensor &&
-            model_create(&t->snapshot[from], &t->s.arch, t->s.small_init, &t->s.device, 1, e))
+        if (from >= 0 && !t->snapshot[from].tensor && open_twin(t, &t->snapshot[from], &t->s.arch, 1, e))
             return -1;
         branches += from >= 0;
     }
-    return branches ? model_create(&t->aside, &t->s.arch, t->s.small_init, &t->s.device, 1, e) : 0;
+    return branches ? open_twin(t, &t->aside, &t->s.arch, 1, e) : 0;
 }
 
 /* Bytes of everything that is large, before it is allocated. */
 static size_t planned_bytes(const struct trainer *t)
 {
-    size_t weights = t->s.policy.arena.total * (size_t)(1 + t->s.recipe.model_count);
+    size_t weights = model_bytes(&t->s.policy, 0);
+    for (int i = 0; i < t->s.recipe.model_count; i++)
+        weights += model_bytes(&t->s.policy, t->s.arch.lora.rank && t->s.recipe.models[i].init);
     return weights + t->tape.arena.total + t->frozen_tape.arena.total + t->sampler.arena.total +
            t->sampler.tape.arena.total;
 }
