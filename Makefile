@@ -1,6 +1,7 @@
 # make            build ./train_rl; what is missing is fetched into .deps/ without root (DEPS=off forbids it)
 # make run        build and train the default recipe
 # make test       all tests; ends with `N passed, N failed, N skipped`
+# make cuda       build ./train_rl_cu, the same program with the operations on one NVIDIA GPU too (needs nvcc, no GPU)
 # make fuzz       hostile input for every reader, FUZZ_SECONDS=60 each (needs clang); make fuzz-coverage: what it reaches
 # make asan       .build/asan/train_rl with address and undefined-behaviour sanitizers
 # make debug      .build/debug/train_rl to step through: -O0 -g, the reference operations in double precision, one thread
@@ -9,6 +10,7 @@
 # make clean      forget .build and the program; .deps stays
 #
 # ARCH=native     processor to compile for (ARCH= for any, ARCH=x86-64-v3 ...)
+# NVCC=...        the CUDA compiler; CUDA_ARCH="80 90"  cards to compile for (80 89 90, and newer ones from PTX)
 # WERROR=1        warnings are errors        CC=clang  another compiler        V=1  show the commands
 #
 # Sources are found by wildcard: a new stage, task or verb needs no line here. A file foo_LIB.c with a twin foo_none.c
@@ -22,7 +24,7 @@ Q := $(if $(V),,@)
 
 .SUFFIXES:
 .DELETE_ON_ERROR:
-.PHONY: all run test tests fuzz fuzz-coverage asan debug deps format clean FORCE
+.PHONY: all run test tests cuda fuzz fuzz-coverage asan debug deps format clean FORCE
 all: train_rl
 
 ifeq ($(MAKELEVEL),0)
@@ -87,6 +89,27 @@ $(B)/%.o: %.c $(B)/flags
 	@mkdir -p $(@D); echo 'cc $<'
 	$(Q)$(CC) $(CFLAGS) -MMD -MP -c $< -o $@
 
+# ---- the program with a GPU: the same objects, train_rl.cu, and model/device.c once more, which then knows of it.
+# -fmad=false and the default division and root: a kernel rounds as its twin on the host does.
+NVCC ?= $(or $(shell command -v nvcc),$(wildcard /usr/local/cuda/bin/nvcc),nvcc)
+CUDA_ARCH ?= 80 89 90
+CUDA_LAST := $(lastword $(CUDA_ARCH))
+CUDA_FLAGS := -std=c++20 -O3 -fmad=false --threads 0 $(foreach a,$(CUDA_ARCH),-gencode arch=compute_$(a),code=sm_$(a)) \
+	-gencode arch=compute_$(CUDA_LAST),code=compute_$(CUDA_LAST)
+CUDA_LIBS = -L$(dir $(NVCC))../lib64 -lcudart_static -lstdc++ -ldl -lrt -lpthread
+cuda: train_rl_cu
+train_rl_cu: $(B)/train_rl_cu
+	@cp -f $< $@
+$(B)/train_rl_cu: $(filter-out $(B)/model/device.o,$(OBJECTS)) $(B)/cuda/device.o $(B)/cuda/table.o
+	@echo 'link $@'
+	$(Q)$(CC) $(CFLAGS) $^ -o $@ $(LDLIBS) $(CUDA_LIBS)
+$(B)/cuda/device.o: model/device.c $(B)/flags
+	@mkdir -p $(@D); echo 'cc $< (with a GPU)'
+	$(Q)$(CC) $(CFLAGS) -DWITH_CUDA -MMD -MP -c $< -o $@
+$(B)/cuda/table.o: train_rl.cu $(B)/flags
+	@mkdir -p $(@D); echo 'nvcc $< for $(CUDA_ARCH)'
+	$(Q)$(NVCC) $(CUDA_FLAGS) $(if $(WERROR),-Werror all-warnings) -MMD -MP -c $< -o $@
+
 # Tests call the program as a function.
 $(B)/train_rl_main.o: train_rl.c $(B)/flags
 	@mkdir -p $(@D); echo 'cc $< (for tests)'
@@ -122,6 +145,9 @@ $(B)/test/%.o: test/%.c $(B)/flags
 	$(Q)$(CC) $(CFLAGS) $(TEST_CFLAGS) -MMD -MP -c $< -o $@
 $(B)/test/%: $(B)/test/%.o $(B)/all.a
 	$(Q)$(CC) $(CFLAGS) $^ -o $@ $(TEST_LIBS) $(LDLIBS)
+# Tests of the CUDA table link it with its kernels compiled for the host.
+$(B)/test/test_cuda_%: $(B)/test/test_cuda_%.o $(B)/test/cuda_table.o $(B)/all.a
+	$(Q)$(CC) $(CFLAGS) $^ -o $@ $(TEST_LIBS) $(LDLIBS)
 .SECONDARY:
 
 test:
@@ -150,6 +176,6 @@ deps:
 format:
 	clang-format -i $$(find train_rl.* model data rewards dev test -name '*.[ch]' -o -name '*.cu' -o -name '*.cuh')
 clean:
-	rm -rf .build train_rl
+	rm -rf .build train_rl train_rl_cu
 
--include $(wildcard $(OBJECTS:.o=.d) $(B)/train_rl_main.d $(TESTS:%=$(B)/test/%.d) $(B)/dev/fuzz/*.d)
+-include $(wildcard $(OBJECTS:.o=.d) $(B)/cuda/*.d $(B)/train_rl_main.d $(TESTS:%=$(B)/test/%.d) $(B)/test/cuda_table.d $(B)/dev/fuzz/*.d)

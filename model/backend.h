@@ -32,6 +32,7 @@ typedef struct {
 } DevInt; /* 32-bit integers in device memory */
 
 struct ops;
+struct error;
 struct device {
     const struct ops *ops;
     int threads;     /* CPU: OpenMP threads of every row */
@@ -50,7 +51,7 @@ struct region {
 };
 /* Consecutive rows row .. row+len of a batch that are consecutive tokens of one region, the first at absolute position
  * pos (its index in the region is pos - region.pos). Training: one run a segment. Decoding: one run of one row a slot.
- */
+ * Runs stand in the order of their rows. */
 struct run {
     int32_t region, row, len, pos;
 };
@@ -121,6 +122,10 @@ struct scratch_shape {
 struct ops {
     const char *name;  /* "cpu", "ref", "cuda" */
     size_t real_bytes; /* of one real: 4, or 8 in the reference */
+    /* Sets up and takes down what the table needs beside memory, in d->state; NULL: nothing. Called by device_open,
+     * device_close. */
+    int (*open)(struct device *d, struct error *e);
+    void (*close)(struct device *d);
 
     /* ---- memory ---- */
     void *(*alloc)(struct device *d, size_t bytes); /* zeroed, 64-byte aligned; NULL: none */
@@ -222,7 +227,7 @@ struct ops {
     void (*adamw)(struct device *d, Dev w, Dev g, Dev m, Dev v, size_t n, const struct adamw *a);
 };
 
-extern const struct ops cpu_ops, ref_ops;
+extern const struct ops cpu_ops, ref_ops, cuda_ops; /* cuda_ops: train_rl.cu */
 extern const struct ops *const default_ops; /* cpu_ops; in the debug build ref_ops, because it is there to be read */
 
 static inline Dev dev_at(const struct device *d, Dev x, size_t reals)
@@ -237,8 +242,10 @@ static inline DevInt dev_int_at(DevInt x, size_t n)
 }
 
 /* Open a device. threads <= 0: all processors. Fails (-1, message) on a processor that lacks what the build needs. */
-struct error;
 int device_open(struct device *d, const struct ops *ops, int threads, struct error *e);
+/* As a recipe's run.device names it: "cpu", "cuda" (fails where there is none), or "auto": the GPU where program and
+ * machine have one; a program built for a GPU says in a line when it finds none, and takes the processor. */
+int device_open_named(struct device *d, const char *name, int threads, struct error *e);
 void device_reserve(struct device *d, size_t bytes); /* at least that much scratch; dies without memory */
 void device_close(struct device *d);
 

@@ -1,5 +1,7 @@
 /* Opening a device: threads, scratch memory, and whether this processor can run this build at all.
  * Compiled for the same instruction set as the rest, so the check is done before anything is computed. */
+#include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 #include "backend.h"
 #include "base/error.h"
@@ -60,7 +62,26 @@ int device_open(struct device *d, const struct ops *ops, int threads, struct err
 #ifndef _OPENMP
     d->threads = 1;
 #endif
-    return 0;
+    return ops->open ? ops->open(d, e) : 0;
+}
+
+int device_open_named(struct device *d, const char *name, int threads, struct error *e)
+{
+    int automatic = strcmp(name, "auto") == 0;
+    if (strcmp(name, "cpu") == 0)
+        return device_open(d, default_ops, threads, e);
+#ifdef WITH_CUDA
+    if (device_open(d, &cuda_ops, threads, e) == 0)
+        return 0;
+    if (!automatic)
+        return fail_in(e, "run.device=%s", name);
+    fprintf(stderr, "%.900s: running on the processor\n", e->text);
+#else
+    if (!automatic)
+        return fail(e, "run.device=%s: this program was built for the processor only; make cuda builds ./train_rl_cu",
+                    name);
+#endif
+    return device_open(d, default_ops, threads, e);
 }
 
 void device_reserve(struct device *d, size_t bytes)
@@ -79,6 +100,8 @@ void device_close(struct device *d)
 {
     if (d->scratch)
         d->ops->release(d, d->scratch);
+    if (d->ops->close)
+        d->ops->close(d);
     *d = (struct device){0};
 }
 

@@ -110,7 +110,7 @@ static const struct key_row run_keys[] = {
     LOCAL_NUMBER(max_seconds, "0", "Stop and save after so long; 0: no limit."),
     LOCAL_PATH(out, "Directory of the run; empty: out/RECIPE-N."),
     LOCAL_PATH(resume, "Directory of a run to go on with."),
-    LOCAL(device, PARAM_CHOICE, "cpu", 0, 0, "cpu|cuda", "Where tensors live.", RUN_BYTES(device), KEY_STRING),
+    LOCAL(device, PARAM_CHOICE, "auto", 0, 0, "auto|cpu|cuda", "Where tensors live; auto: on the GPU if there is one.", RUN_BYTES(device), KEY_STRING),
 };
 static const struct key_row phase_keys[] = {
     STRING(phase, train, "policy", "The model that this phase trains."),

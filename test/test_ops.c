@@ -578,13 +578,7 @@ static void test_adamw_padding(void **state)
         v = weight_random(c, 40, 3, 3);
     CALL(c, adamw, v, v, v, v, 0, &a);
     CALL(c, adamw, w, g, m, v, CALL_PURE(c, weight_reals, 40, 3), &a);
-    double *all = calloc(64 * 3, sizeof *all);
-    CALL(c, download, all, w, 64 * 3);
-    for (int k = 0; k < 3; k++)
-        for (int lane = 8; lane < 32; lane++)
-            assert_true(all[(3 + k) * 32 + lane] == 0);
-    free(all);
-    CALL(c, unpack, out, w, 0, 40, 40, 3);
+    weight_read(c, out, w, 40, 3);
     release_all(c);
 }
 

@@ -1,6 +1,7 @@
 /* What the CPU table promises bit for bit: chains of fused multiply-adds, independence of rows, runs, regions, blocks
  * and threads, the sampler's numbers being the trainer's. Also: the laws of sampling, and the accuracy of exp and log.
  */
+#include <limits.h>
 #include "../model/cpu/vec.h"
 #include "ops_tools.h"
 
@@ -30,6 +31,25 @@ static const struct product products[] = {{1, 1, 1},      {5, 33, 17},   {29, 70
                                           {300, 65, 176}, {17, 900, 30}, {40, 20, 1600}};
 enum { PRODUCTS = sizeof products / sizeof *products };
 
+/* A product's sum over k is one chain; a table may cut it into chains of so many numbers, added in order. */
+#ifndef PRODUCT_PIECE
+#define PRODUCT_PIECE INT_MAX
+#endif
+
+/* Sum over k < n of value(seed_a, a + k * a_step) * value(seed_b, b + k * b_step). */
+static float product_sum(uint64_t seed_a, size_t a, int a_step, uint64_t seed_b, size_t b, int b_step, int n)
+{
+    float sum = 0, chain = 0;
+    for (int k = 0; k < n; k++) {
+        if (k > 0 && k % PRODUCT_PIECE == 0) {
+            sum += chain;
+            chain = 0;
+        }
+        chain = fmaf((float)value(seed_a, a + (size_t)k * a_step), (float)value(seed_b, b + (size_t)k * b_step), chain);
+    }
+    return n > PRODUCT_PIECE ? sum + chain : chain;
+}
+
 static void reserve_product(struct context *c, struct product p)
 {
     reserve(c, SCRATCH_LINEAR, (struct scratch_shape){.rows = p.M, .N = p.N, .K = p.K});
@@ -47,9 +67,7 @@ static void test_forward_chain(void **state)
         CALL(c, linear_forward, out, in, W, b, p.M, p.N, p.K);
         for (int m = 0; m < p.M; m++)
             for (int n = 0; n < p.N; n++) {
-                float chain = 0;
-                for (int k = 0; k < p.K; k++)
-                    chain = fmaf((float)value(1, (size_t)m * p.K + k), (float)value(2, (size_t)n * p.K + k), chain);
+                float chain = product_sum(1, (size_t)m * p.K, 1, 2, (size_t)n * p.K, 1, p.K);
                 chain += (float)value(3, (uint64_t)n);
                 same_bits(&chain, floats(out) + (size_t)m * p.N + n, 1, "forward");
             }
@@ -74,9 +92,7 @@ static void test_input_chain(void **state)
         CALL(c, linear_backward_input, din, dout, W, p.M, p.N, p.K);
         for (int m = 0; m < p.M; m++)
             for (int k = 0; k < p.K; k++) {
-                float chain = 0;
-                for (int n = 0; n < p.N; n++)
-                    chain = fmaf((float)value(1, (size_t)m * p.N + n), (float)value(2, (size_t)n * p.K + k), chain);
+                float chain = product_sum(1, (size_t)m * p.N, 1, 2, (size_t)k, p.K, p.N);
                 same_bits(&chain, floats(din) + (size_t)m * p.K + k, 1, "input gradient");
             }
         for (int m = 0; m < p.M; m++)
@@ -412,7 +428,9 @@ static const struct law laws[] = {
     {{0, 2, 0.5f, 0, 4}, 4, {0.4, 0.3, 0.2, 0.1}},            /* greedy: nothing is cut off */
 };
 
-enum { DRAWS = 20000 };
+#ifndef DRAWS
+#define DRAWS 20000
+#endif
 
 static void check_law(struct context *c, const struct law *l)
 {

@@ -179,15 +179,13 @@ int session_open(struct session *s, const char *recipe, const char *const *overr
     if (recipe_load(&s->recipe, recipe, overrides, count, e))
         return -1;
     const struct run_config *run = &s->recipe.run;
-    if (strcmp(run->device, "cpu") != 0)
-        return fail(e, "run.device=%s: this program was built for the CPU only", run->device);
     if (s->recipe.model.path[0] && session_check_model(s->recipe.model.path, e))
         return -1;
     if (task_open(&s->task, s->recipe.task_row, s->recipe.task_value, e) || open_tokenizer(s, e))
         return -1;
     s->max_prompt = s->task.longest_prompt + 2; /* a token holds at least one byte; and room for a first token */
     s->max_gold = s->task.longest_gold + 1;
-    if (device_open(&s->device, default_ops, run->threads, e))
+    if (device_open_named(&s->device, run->device, run->threads, e))
         return -1;
     return open_policy(s, trainable, e);
 }
@@ -203,7 +201,7 @@ int session_open_model(struct session *s, const char *path, const char *tokenize
         if (!s->tokenizer)
             return -1;
     }
-    if (device_open(&s->device, default_ops, threads, e) || arch_from_checkpoint(s, path, e))
+    if (device_open_named(&s->device, "auto", threads, e) || arch_from_checkpoint(s, path, e))
         return -1;
     if (model_create(&s->policy, &s->arch, 0, &s->device, 0, e))
         return -1;

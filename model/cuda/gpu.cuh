@@ -1,0 +1,192 @@
+/* What only a GPU has, behind the names that kernels and rows use; test/cuda_host.h has the twins for the host.
+ * A failed call of the run-time library is a broken invariant and ends the program through die(). */
+#ifndef GPU_CUH
+#define GPU_CUH
+#include <cuda_runtime.h>
+#include <stdio.h>
+
+#define DEVICE   static __device__ __forceinline__
+#define SHARED   static __shared__
+#define THREAD   ((int)threadIdx.x)
+#define BLOCK    ((int)blockIdx.x)
+#define BLOCK_Y  ((int)blockIdx.y)
+#define BLOCKS   ((int)gridDim.x)
+#define UNROLLED _Pragma("unroll")
+#define ROLLED   _Pragma("unroll 1")
+#define KERNEL(name, threads, type)                                                                                    \
+    enum { name##_threads = threads };                                                                                 \
+    static __global__ void __launch_bounds__(threads) name(const struct type a)
+/* As much shared memory as the launch asked for. */
+#define SHARED_FLOATS(name)                                                                                            \
+    extern __shared__ float shared_floats[];                                                                           \
+    float *name = shared_floats
+#define LAUNCH(name, d, blocks, blocks_y, bytes, argument)                                                             \
+    do {                                                                                                               \
+        dim3 grid((unsigned)(blocks), (unsigned)(blocks_y));                                                           \
+        size_t shared_bytes = bytes;                                                                                   \
+        if (grid.x == 0 || grid.y == 0)                                                                                \
+            break;                                                                                                     \
+        if (shared_bytes > 48 * 1024)                                                                                  \
+            gpu_check(cudaFuncSetAttribute(name, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)shared_bytes),      \
+                      #name);                                                                                          \
+        name<<<grid, name##_threads, shared_bytes, gpu_of(d)->stream>>>(argument);                                     \
+        gpu_launched(d, #name);                                                                                        \
+    } while (0)
+
+enum { STAGE_BYTES = 8 << 20, GPU_PARTIALS = 256 };
+
+struct gpu { /* device.state */
+    cudaStream_t stream;
+    char *stage;     /* page-locked; copies to and from the device pass through it */
+    size_t used;     /* of it, by copies that may still be running */
+    double *partial; /* [GPU_PARTIALS] on the device: sums that the host finishes */
+};
+
+static inline struct gpu *gpu_of(const struct device *d)
+{
+    return (struct gpu *)d->state;
+}
+
+static inline void gpu_check(cudaError_t status, const char *what)
+{
+    if (status != cudaSuccess)
+        die("CUDA: %s: %s", what, cudaGetErrorString(status));
+}
+
+static inline void gpu_wait(struct device *d)
+{
+    gpu_check(cudaStreamSynchronize(gpu_of(d)->stream), "waiting");
+    gpu_of(d)->used = 0;
+}
+
+/* CUDA_TEST: tests look at memory and at results at once, so memory is the host's too and every launch is waited for.
+ */
+static inline void gpu_launched(struct device *d, const char *kernel)
+{
+    gpu_check(cudaGetLastError(), kernel);
+#ifdef CUDA_TEST
+    gpu_check(cudaStreamSynchronize(gpu_of(d)->stream), kernel);
+#else
+    (void)d;
+#endif
+}
+
+/* Zeroed device memory, or NULL. */
+static inline void *gpu_alloc(struct device *d, size_t bytes)
+{
+    void *p = NULL;
+#ifdef CUDA_TEST
+    cudaError_t status = cudaMallocManaged(&p, bytes ? bytes : 1);
+#else
+    cudaError_t status = cudaMalloc(&p, bytes ? bytes : 1);
+#endif
+    if (status == cudaErrorMemoryAllocation) {
+        cudaGetLastError(); /* forgotten: the caller says what did not fit */
+        return NULL;
+    }
+    gpu_check(status, "allocating device memory");
+    gpu_check(cudaMemsetAsync(p, 0, bytes, gpu_of(d)->stream), "zeroing device memory");
+    gpu_wait(d);
+    return p;
+}
+
+static inline void gpu_free(void *p)
+{
+    gpu_check(cudaFree(p), "releasing device memory");
+}
+
+/* Staging memory for at most `bytes`; *have says how many there are. */
+static inline void *gpu_stage(struct device *d, size_t bytes, size_t *have)
+{
+    struct gpu *g = gpu_of(d);
+    *have = bytes < STAGE_BYTES ? bytes : STAGE_BYTES;
+    if (g->used + *have > STAGE_BYTES)
+        gpu_wait(d);
+    void *p = g->stage + g->used;
+    g->used += (*have + 255) / 256 * 256;
+    return p;
+}
+
+static inline void gpu_copy(struct device *d, void *to, const void *from, size_t bytes)
+{
+    gpu_check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, gpu_of(d)->stream), "copying");
+}
+
+static inline void gpu_zero(struct device *d, void *p, size_t bytes)
+{
+    gpu_check(cudaMemsetAsync(p, 0, bytes, gpu_of(d)->stream), "zeroing");
+}
+
+static inline double *gpu_partials(struct device *d)
+{
+    return gpu_of(d)->partial;
+}
+
+static inline void gpu_close(struct device *d)
+{
+    struct gpu *g = gpu_of(d);
+    if (!g)
+        return;
+    gpu_check(cudaFree(g->partial), "releasing device memory");
+    gpu_check(cudaFreeHost(g->stage), "releasing page-locked memory");
+    gpu_check(cudaStreamDestroy(g->stream), "closing the stream");
+    mem_free(g);
+    d->state = NULL;
+}
+
+/* The first device. Fails when there is none, or none that this build has code for. */
+static inline int gpu_open(struct device *d, struct error *e)
+{
+    int count = 0;
+    cudaDeviceProp about;
+    cudaError_t status = cudaGetDeviceCount(&count);
+    if (status != cudaSuccess || count == 0)
+        return fail(e, "no CUDA device was found (%s)",
+                    status == cudaSuccess ? "the driver sees none" : cudaGetErrorString(status));
+    gpu_check(cudaGetDeviceProperties(&about, 0), "asking for the device's properties");
+    if (about.major < 8)
+        return fail(e, "%s has compute capability %d.%d, at least 8.0 is needed", about.name, about.major, about.minor);
+    struct gpu *g = (struct gpu *)mem_alloc(1, sizeof *g);
+    d->state = g;
+    gpu_check(cudaStreamCreateWithFlags(&g->stream, cudaStreamNonBlocking), "opening a stream");
+    gpu_check(cudaMallocHost((void **)&g->stage, STAGE_BYTES), "page-locked memory");
+    gpu_check(cudaMalloc((void **)&g->partial, GPU_PARTIALS * sizeof(double)), "allocating device memory");
+    return 0;
+}
+
+/* ---- inside kernels ---- */
+
+DEVICE void block_wait(void)
+{
+    __syncthreads();
+}
+
+/* Over the 32 threads of a warp, all of which take part: pairs 16 apart are added, then 8, 4, 2, 1; all get the sum. */
+DEVICE float warp_sum(float x)
+{
+    for (int apart = 16; apart > 0; apart /= 2)
+        x += __shfl_xor_sync(0xffffffffu, x, apart);
+    return x;
+}
+
+DEVICE float warp_max(float x)
+{
+    for (int apart = 16; apart > 0; apart /= 2) {
+        float y = __shfl_xor_sync(0xffffffffu, x, apart);
+        x = x > y ? x : y;
+    }
+    return x;
+}
+
+/* Adds to a counter in shared or global memory; returns what it was. */
+DEVICE int count_up(int *counter, int by)
+{
+    return atomicAdd(counter, by);
+}
+
+DEVICE void set_bits(int *word, int bits)
+{
+    atomicOr(word, bits);
+}
+
+#endif

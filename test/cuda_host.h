@@ -1,0 +1,330 @@
+/* The twins of model/cuda/gpu.cuh: kernels of the CUDA table run on the host, for tests only.
+ *
+ * A kernel's threads run one after another, each until it ends or waits (at a barrier of its block, or for the other
+ * threads of its warp); one that waits keeps its own stack and goes on when all have arrived. Blocks run one after
+ * another. The order of threads and of blocks is chosen by device.threads: 1 upwards, 2 downwards, 3 in leaps, so a
+ * missing barrier, or a block that relies on another, shows as a difference between them. A thread that has left while
+ * others wait, or a warp that is not complete, ends the program with a message. Device memory is host memory that the
+ * sanitizers watch.
+ */
+#ifndef CUDA_HOST_H
+#define CUDA_HOST_H
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include "../model/backend.h"
+#include "../model/base/error.h"
+#include "../model/base/mem.h"
+
+#define DEVICE   static inline
+#define SHARED   static
+#define THREAD   (host_grid.thread)
+#define BLOCK    (host_grid.block)
+#define BLOCK_Y  (host_grid.block_y)
+#define BLOCKS   (host_grid.blocks)
+#define UNROLLED _Pragma("GCC unroll 16")
+#define ROLLED
+#define KERNEL(name, threads, type)                                                                                    \
+    enum { name##_threads = threads };                                                                                 \
+    static void name(const struct type a);                                                                             \
+    static void name##_here(const void *argument)                                                                      \
+    {                                                                                                                  \
+        name(*(const struct type *)argument);                                                                          \
+    }                                                                                                                  \
+    static void name(const struct type a)
+#define SHARED_FLOATS(name) float *name = host_grid.shared
+#define LAUNCH(name, d, blocks, blocks_y, bytes, argument)                                                             \
+    host_launch(name##_here, &(argument), (long)(blocks), (long)(blocks_y), name##_threads, bytes, (d)->threads)
+
+enum { HOST_THREADS = 256, HOST_WARP = 32, HOST_STACK = 256 << 10, GPU_PARTIALS = 256 };
+enum host_state { HOST_FREE, HOST_READY, HOST_AT_BLOCK, HOST_AT_WARP };
+
+struct host_thread {
+    void *stack_pointer;
+    char *stack;
+    int started; /* its stack has a loop that runs kernels */
+    enum host_state state;
+    int thread;
+};
+static struct {
+    int thread, block, block_y, blocks, threads;
+    float *shared;
+    void (*kernel)(const void *);
+    const void *argument;
+    void *scheduler; /* its stack pointer */
+    struct host_thread fiber[HOST_THREADS], *current;
+    struct host_thread *of[HOST_THREADS]; /* which fiber runs a thread that waits */
+    float slot[2][HOST_THREADS];          /* what warps exchange */
+    int turn[HOST_THREADS];
+    const void *scheduler_stack;
+    size_t scheduler_bytes;
+    void *scheduler_fake;
+} host_grid;
+
+#if defined(__SANITIZE_ADDRESS__)
+void __sanitizer_start_switch_fiber(void **fake, const void *bottom, size_t size);
+void __sanitizer_finish_switch_fiber(void *fake, const void **bottom, size_t *size);
+#else
+#define __sanitizer_start_switch_fiber(fake, bottom, size)  ((void)(fake))
+#define __sanitizer_finish_switch_fiber(fake, bottom, size) ((void)0)
+#endif
+
+/* Saves this stack's place in *from and goes on at `to`. */
+#if defined(__x86_64__)
+void host_switch(void **from, void *to);
+__asm__(".text\n.globl host_switch\n.type host_switch,@function\nhost_switch:\n"
+        "pushq %rbp\npushq %rbx\npushq %r12\npushq %r13\npushq %r14\npushq %r15\n"
+        "movq %rsp,(%rdi)\nmovq %rsi,%rsp\n"
+        "popq %r15\npopq %r14\npopq %r13\npopq %r12\npopq %rbx\npopq %rbp\nret\n"
+        ".size host_switch,.-host_switch\n");
+static inline void *host_first_place(char *stack, void (*entry)(void))
+{
+    void **top = (void **)(stack + HOST_STACK) - 1; /* the entry finds the stack as after a call */
+    top[-1] = (void *)entry;
+    memset(top - 7, 0, 6 * sizeof *top);
+    return top - 7;
+}
+#elif defined(__aarch64__)
+void host_switch(void **from, void *to);
+__asm__(".text\n.globl host_switch\n.type host_switch,%function\nhost_switch:\n"
+        "sub sp,sp,#160\nstp x19,x20,[sp]\nstp x21,x22,[sp,#16]\nstp x23,x24,[sp,#32]\nstp x25,x26,[sp,#48]\n"
+        "stp x27,x28,[sp,#64]\nstp x29,x30,[sp,#80]\nstp d8,d9,[sp,#96]\nstp d10,d11,[sp,#112]\n"
+        "stp d12,d13,[sp,#128]\nstp d14,d15,[sp,#144]\nmov x2,sp\nstr x2,[x0]\nmov sp,x1\n"
+        "ldp x19,x20,[sp]\nldp x21,x22,[sp,#16]\nldp x23,x24,[sp,#32]\nldp x25,x26,[sp,#48]\n"
+        "ldp x27,x28,[sp,#64]\nldp x29,x30,[sp,#80]\nldp d8,d9,[sp,#96]\nldp d10,d11,[sp,#112]\n"
+        "ldp d12,d13,[sp,#128]\nldp d14,d15,[sp,#144]\nadd sp,sp,#160\nret\n"
+        ".size host_switch,.-host_switch\n");
+static inline void *host_first_place(char *stack, void (*entry)(void))
+{
+    void **place = (void **)(stack + HOST_STACK - 160);
+    memset(place, 0, 160);
+    place[11] = (void *)entry; /* x30 */
+    return place;
+}
+#else
+#error "switching stacks is written for x86-64 and AArch64; add this processor to test/cuda_host.h"
+#endif
+
+/* Back to the scheduler until this thread may go on. */
+static inline void host_leave(enum host_state state)
+{
+    struct host_thread *self = host_grid.current;
+    void *fake = NULL;
+    self->state = state;
+    __sanitizer_start_switch_fiber(&fake, host_grid.scheduler_stack, host_grid.scheduler_bytes);
+    host_switch(&self->stack_pointer, host_grid.scheduler);
+    __sanitizer_finish_switch_fiber(fake, NULL, NULL);
+}
+
+static void host_entry(void)
+{
+    __sanitizer_finish_switch_fiber(NULL, &host_grid.scheduler_stack, &host_grid.scheduler_bytes);
+    for (;;) {
+        host_grid.kernel(host_grid.argument);
+        host_leave(HOST_FREE);
+    }
+}
+
+static inline void host_resume(struct host_thread *f)
+{
+    void *fake = NULL;
+    host_grid.current = f;
+    host_grid.thread = f->thread;
+    if (!f->stack) {
+        f->stack = mmap(NULL, HOST_STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (f->stack == MAP_FAILED)
+            die("no memory for the stack of a kernel's thread");
+        f->stack_pointer = host_first_place(f->stack, host_entry);
+    }
+    __sanitizer_start_switch_fiber(&fake, f->stack, HOST_STACK);
+    host_switch(&host_grid.scheduler, f->stack_pointer);
+    __sanitizer_finish_switch_fiber(fake, NULL, NULL);
+    host_grid.of[f->thread] = f->state == HOST_FREE ? NULL : f;
+}
+
+/* The i-th of n in one of three orders. */
+static inline long host_order(long i, long n, int order)
+{
+    enum { STRIDE = 7919 }; /* prime */
+    if (order == 3 && n % STRIDE != 0)
+        return (i * STRIDE + n / 3) % n;
+    return order == 2 ? n - 1 - i : i;
+}
+
+/* Threads first .. end all wait in the same way: they may go on. Returns whether they do. */
+static inline int host_release(int first, int end, enum host_state state, const char *what)
+{
+    int here = 0, gone = 0;
+    for (int i = first; i < end; i++) {
+        gone += !host_grid.of[i];
+        here += host_grid.of[i] && host_grid.of[i]->state == state;
+    }
+    if (here == 0)
+        return 0;
+    if (gone)
+        die("kernel: %d threads have ended while %d wait for their %s", gone, here, what);
+    if (here < end - first)
+        return 0;
+    for (int i = first; i < end; i++)
+        host_grid.of[i]->state = HOST_READY;
+    return 1;
+}
+
+static inline void host_block(int order)
+{
+    int threads = host_grid.threads, waiting = 0, unused = 0;
+    for (int i = 0; i < threads; i++) { /* those that never wait share one stack */
+        int t = (int)host_order(i, threads, order);
+        while (host_grid.fiber[unused].state != HOST_FREE)
+            unused++;
+        host_grid.fiber[unused].thread = t;
+        host_grid.turn[t] = 0;
+        host_resume(&host_grid.fiber[unused]);
+        waiting += host_grid.of[t] != NULL;
+    }
+    while (waiting) {
+        int moved = host_release(0, threads, HOST_AT_BLOCK, "block");
+        for (int w = 0; w < threads; w += HOST_WARP)
+            moved |= host_release(w, w + HOST_WARP < threads ? w + HOST_WARP : threads, HOST_AT_WARP, "warp");
+        if (!moved)
+            die("kernel: threads of a block wait for each other at different places");
+        for (int i = 0; i < threads; i++) {
+            int t = (int)host_order(i, threads, order);
+            if (host_grid.of[t] && host_grid.of[t]->state == HOST_READY) {
+                host_resume(host_grid.of[t]);
+                waiting -= host_grid.of[t] == NULL;
+            }
+        }
+    }
+}
+
+static inline void host_launch(void (*kernel)(const void *), const void *argument, long blocks, long blocks_y,
+                               int threads, size_t bytes, int order)
+{
+    order = order > 3 ? 1 : order;
+    host_grid.kernel = kernel;
+    host_grid.argument = argument;
+    host_grid.threads = threads;
+    host_grid.blocks = (int)blocks;
+    if (blocks_y > 65535 || bytes > 99 * 1024)
+        die("kernel: more blocks or shared memory than a GPU has");
+    for (long i = 0; i < blocks * blocks_y; i++) {
+        long b = host_order(i, blocks * blocks_y, order);
+        host_grid.block = (int)(b % blocks);
+        host_grid.block_y = (int)(b / blocks);
+        host_grid.shared = bytes ? malloc(bytes) : NULL;
+        if (bytes)
+            memset(host_grid.shared, 0xff, bytes); /* NaN */
+        host_block(order);
+        free(host_grid.shared);
+    }
+}
+
+/* ---- inside kernels ---- */
+
+DEVICE void block_wait(void)
+{
+    host_leave(HOST_AT_BLOCK);
+}
+
+/* Every thread of the warp leaves a number; returns where those of the warp stand. Two sets of places take turns, so
+ * one meeting is enough. */
+DEVICE const float *host_exchange(float x)
+{
+    int t = host_grid.thread, turn = host_grid.turn[t]++ & 1;
+    host_grid.slot[turn][t] = x;
+    host_leave(HOST_AT_WARP);
+    return host_grid.slot[turn] + t / HOST_WARP * HOST_WARP;
+}
+
+DEVICE float warp_sum(float x)
+{
+    float all[HOST_WARP];
+    memcpy(all, host_exchange(x), sizeof all);
+    for (int apart = HOST_WARP / 2; apart > 0; apart /= 2)
+        for (int i = 0; i < apart; i++)
+            all[i] += all[i + apart];
+    return all[0];
+}
+
+DEVICE float warp_max(float x)
+{
+    const float *all = host_exchange(x);
+    float most = all[0];
+    for (int i = 1; i < HOST_WARP; i++)
+        most = most > all[i] ? most : all[i];
+    return most;
+}
+
+DEVICE int count_up(int *counter, int by)
+{
+    int old = *counter;
+    *counter += by;
+    return old;
+}
+
+DEVICE void set_bits(int *word, int bits)
+{
+    *word |= bits;
+}
+
+/* ---- memory ---- */
+
+static inline int gpu_open(struct device *d, struct error *e)
+{
+    (void)e;
+    d->state = mem_alloc(GPU_PARTIALS, sizeof(double));
+    return 0;
+}
+
+static inline void gpu_close(struct device *d)
+{
+    mem_free(d->state);
+    d->state = NULL;
+}
+
+static inline void *gpu_alloc(struct device *d, size_t bytes)
+{
+    (void)d;
+    return mem_alloc(bytes, 1);
+}
+
+static inline void gpu_free(void *p)
+{
+    mem_free(p);
+}
+
+/* A small one, so that copies in pieces are tested too. */
+static inline void *gpu_stage(struct device *d, size_t bytes, size_t *have)
+{
+    static double stage[512];
+    (void)d;
+    *have = bytes < sizeof stage ? bytes : sizeof stage;
+    return stage;
+}
+
+static inline void gpu_copy(struct device *d, void *to, const void *from, size_t bytes)
+{
+    (void)d;
+    memcpy(to, from, bytes);
+}
+
+static inline void gpu_zero(struct device *d, void *p, size_t bytes)
+{
+    (void)d;
+    memset(p, 0, bytes);
+}
+
+static inline void gpu_wait(struct device *d)
+{
+    (void)d;
+}
+
+static inline double *gpu_partials(struct device *d)
+{
+    return d->state;
+}
+
+#endif
