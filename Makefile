@@ -5,6 +5,7 @@
 # make fuzz       hostile input for every reader, FUZZ_SECONDS=60 each (needs clang); make fuzz-coverage: what it reaches
 # make asan       .build/asan/train_rl with address and undefined-behaviour sanitizers
 # make debug      .build/debug/train_rl to step through: -O0 -g, the reference operations in double precision, one thread
+# make onefile    RECIPE=x: one C file of all that this recipe runs, to be read from top to bottom; OUT=.build/onefile/x.c
 # make deps       install the libraries system-wide (needs root; never done unless typed)
 # make format     clang-format over all our files
 # make clean      forget .build and the program; .deps stays
@@ -24,7 +25,7 @@ Q := $(if $(V),,@)
 
 .SUFFIXES:
 .DELETE_ON_ERROR:
-.PHONY: all run test tests cuda fuzz fuzz-coverage asan debug deps format clean FORCE
+.PHONY: all run test tests cuda fuzz fuzz-coverage onefile asan debug deps format clean FORCE
 all: train_rl
 
 ifeq ($(MAKELEVEL),0)
@@ -168,6 +169,11 @@ fuzz-coverage:
 # ---- the rest
 run: train_rl
 	./train_rl
+RECIPE := chain
+OUT := .build/onefile/$(notdir $(basename $(firstword $(RECIPE)))).c
+onefile: train_rl
+	@mkdir -p $(dir $(OUT))
+	@./train_rl onefile $(RECIPE) out=$(OUT) && sed -n '1,4s/^ \*     //p' $(OUT)
 asan debug:
 	+@$(MAKE) --no-print-directory VARIANT=$@ .build/$@/train_rl
 deps:

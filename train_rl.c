@@ -639,15 +639,21 @@ static int open_run(struct trainer *t, struct error *e)
     return rundir_reopen(&t->dir, r->run.resume, e) || resume_load(t, e) ? -1 : 0;
 }
 
-int run_phases(struct trainer *t, struct error *e)
+/* Also after a failure: the curves show how it came. */
+static int draw_curves(const struct trainer *t, int status, struct error *e)
 {
     struct error other;
+    if (t->step > 0 && trainer_records(t) && report_curves(t->dir.path, &other) && !status)
+        status = fail(e, "%s", other.text);
+    return status;
+}
+
+int run_phases(struct trainer *t, struct error *e)
+{
     int status = 0;
     while (t->phase < t->s.recipe.phases && !status && !interrupted)
         status = run_phase(t, e);
-    int drawn = t->step > 0 && trainer_records(t); /* also after a failure: the curves show how it came */
-    if (drawn && report_curves(t->dir.path, &other) && !status)
-        status = fail(e, "%s", other.text);
+    status = draw_curves(t, status, e);
     return status;
 }
 

@@ -100,12 +100,17 @@ static void alloc_rollout(struct trainer *t, const struct plan *p)
     }
 }
 
+static int path_arch(const struct model_use *u, struct arch *a, struct error *e)
+{
+    struct token_ids special;
+    return checkpoint_arch(u->path, a, &special, e);
+}
+
 static int open_model(struct trainer *t, int i, struct error *e)
 {
     const struct model_use *u = &t->s.recipe.models[i];
     struct arch a = t->s.arch;
-    struct token_ids special;
-    if (!u->init && checkpoint_arch(u->path, &a, &special, e))
+    if (!u->init && path_arch(u, &a, e))
         return -1;
     if (a.V != t->s.arch.V)
         return fail(e, "model %s has a vocabulary of %d, the policy one of %d", u->name, a.V, t->s.arch.V);
@@ -204,8 +209,11 @@ int trainer_open(struct trainer *t, const char *recipe, const char *const *overr
     memset(t, 0, sizeof *t);
     t->dir.lock = -1;
     t->started = t->opened = clock_now();
-    if (session_open(&t->s, recipe, overrides, count, 1, e))
-        return -1;
+    return session_open(&t->s, recipe, overrides, count, 1, e) ? -1 : trainer_reserve(t, e);
+}
+
+int trainer_reserve(struct trainer *t, struct error *e)
+{
     if (reads_view(&t->s.recipe, "@noprompt") && session_first_token(&t->s) < 0)
         return fail(
             e, "the recipe needs texts without their prompt, which begin with a first token, but the tokenizer has "

@@ -75,6 +75,8 @@ struct trainer {
 };
 
 int trainer_open(struct trainer *t, const char *recipe, const char *const *overrides, int count, struct error *e);
+/* Its second half, for a session that is open: everything else that the run needs, allocated once. */
+int trainer_reserve(struct trainer *t, struct error *e);
 void trainer_close(struct trainer *t);
 /* 0: nobody opened a run directory for it; then it neither evaluates nor writes, which changes no number of training.
  */

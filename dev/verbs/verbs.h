@@ -27,7 +27,7 @@ int verbs_main(int argc, const char *const *argv);
 int verb_rl(int argc, const char *const *argv); /* train_rl.c */
 
 extern const struct verb verb_row_trace, verb_row_plot, verb_row_sweep, verb_row_check, verb_row_bench, verb_row_export,
-    verb_row_compare;
+    verb_row_compare, verb_row_onefile;
 extern const struct verb verb_row_objective, verb_row_eval, verb_row_sample, verb_row_verify, verb_row_tokenize,
     verb_row_logprobs, verb_row_list, verb_row_show, verb_row_help;
 

@@ -14,7 +14,7 @@ static const float *vector_in(const float *x, const struct norm_shape *s, int st
 }
 
 /* Vectors are walked LANES at a time; which lanes of the fixed sum a place belongs to. */
-#define PART(i) ((i) / LANES % PARTS)
+#define PART_OF(i) ((i) / LANES % PARTS)
 
 static void vector_stat(const float *x, const struct norm_shape *s, float *mean, float *rstd)
 {
@@ -24,14 +24,14 @@ static void vector_stat(const float *x, const struct norm_shape *s, float *mean,
         for (int p = 0; p < PARTS; p++)
             sum[p] = vset(0.0f);
         for (int i = 0; i < s->dim; i += LANES)
-            sum[PART(i)] = sum[PART(i)] + vload_n(x + i, s->dim - i, 0);
+            sum[PART_OF(i)] = sum[PART_OF(i)] + vload_n(x + i, s->dim - i, 0);
         *mean = tree_sum(sum) / (float)s->dim;
     }
     for (int p = 0; p < PARTS; p++)
         sum[p] = vset(0.0f);
     for (int i = 0; i < s->dim; i += LANES) {
         vec y = vload_n(x + i, s->dim - i, *mean) - vset(*mean);
-        sum[PART(i)] = vfma(y, y, sum[PART(i)]);
+        sum[PART_OF(i)] = vfma(y, y, sum[PART_OF(i)]);
     }
     *rstd = 1.0f / sqrtf(tree_sum(sum) / (float)s->dim + s->eps);
 }
@@ -68,8 +68,8 @@ static void vector_backward(float *dx, const float *dy, const float *x, const fl
     for (int i = 0; i < n; i += LANES) {
         vec g = vload_n(dy + i, n - i, 0) * vload_n(w + i, n - i, 0);
         vec hat = (vload_n(x + i, n - i, 0) - mean) * rstd;
-        sum[PART(i)] = sum[PART(i)] + g;
-        dot[PART(i)] = vfma(g, hat, dot[PART(i)]);
+        sum[PART_OF(i)] = sum[PART_OF(i)] + g;
+        dot[PART_OF(i)] = vfma(g, hat, dot[PART_OF(i)]);
     }
     vec along = vset(tree_sum(dot) / (float)n), level = vset(s->kind == NORM_LAYER ? tree_sum(sum) / (float)n : 0.0f);
     for (int i = 0; i < n; i += LANES) {
