@@ -175,6 +175,9 @@ static void print_arch(struct text *out, const struct session *s)
               a->mlp == MLP_GELU ? "MLP_GELU" : "MLP_SWIGLU", a->qkv_bias, a->out_bias, a->mlp_bias, a->tied,
               a->qk_norm, (double)a->norm_eps);
     print_number(out, a->rope_theta);
+    if (a->lora.rank)
+        text_addf(out, ",\n    .lora = {.rank = %d, .alpha = %.17g, .root = %d, .targets = %u}", a->lora.rank,
+                  a->lora.alpha, a->lora.root, a->lora.targets);
     text_add(out, "};\n", -1);
 }
 
@@ -183,6 +186,8 @@ int onefile_recipe(const struct session *s, struct text *out, struct error *e)
     const struct recipe *r = &s->recipe;
     if (r->model.path[0] || !s->task.alphabet)
         return fail(e, "a recipe with a trained model, whose files need their readers, cannot be one file");
+    if (strcmp(tokenizer_kind(s->tokenizer), "characters") != 0)
+        return fail(e, "the recipe cannot be one file: its tokenizer is no list of characters");
     for (int i = 0; i < r->model_count; i++)
         if (!r->models[i].init)
             return fail(e,
