@@ -194,7 +194,7 @@ static int collect_gold(struct trainer *t, const struct phase *ph, struct error 
         text_clear(&gold);
         uint64_t key = t->batch.prompt_key[g];
         s->task.row->gold(&s->task, &t->item[g], rng_stream(s->recipe.run.seed, RNG_TEACHER, 0, key, 0), &gold);
-        int n = tokenizer_encode(s->tokenizer, gold.s, gold.len, 0, &t->encode_ids, &t->encode_cap, e);
+        int n = chat_answer(&s->chat, &gold, &t->encode_ids, &t->encode_cap, e);
         int room = s->arch.context - (t->batch.prompt_first[g + 1] - t->batch.prompt_first[g]);
         room = room < s->max_gold ? room : s->max_gold;
         if (n < 0 || n - (s->special.ends == 0) > room) {

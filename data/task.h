@@ -29,6 +29,7 @@ struct step {
 }; /* bytes [start, end) of the response; the separator belongs to its step */
 
 struct task; /* an open task */
+enum { MAX_SHOTS = 64 };
 struct task_row {
     const char *name, *sentence;
     const struct param *params;
@@ -41,6 +42,9 @@ struct task_row {
     /* Warm-up text for the item, as the teacher writes it (perhaps imperfect): draws from r. NULL: no gold text.
      * Like make, it replaces what out held. */
     void (*gold)(const struct task *t, const struct item *it, struct rng r, struct text *out);
+    /* Worked example number k < t->shots that is shown in front of the item: another item of the training split, never
+     * the item itself; replaces what out held. NULL: t->shots stays 0. */
+    void (*shot)(const struct task *t, const struct item *it, int k, struct item *out);
     /* Strict: format and answer. Lenient: the answer wherever it can be found. */
     void (*check)(const struct task *t, const struct item *it, const char *response, int len, enum verdict *strict,
                   enum verdict *lenient);
@@ -58,6 +62,7 @@ struct task {
     void *state;
     const char *alphabet;             /* the row's, unless open sets another */
     uint64_t size[2];                 /* items of a split; 0: unlimited */
+    int shots;                        /* worked examples in front of every prompt; set by open, at most MAX_SHOTS */
     int longest_prompt, longest_gold; /* bytes, upper bounds; set by task_open (from sampling) unless open sets them */
 };
 

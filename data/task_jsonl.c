@@ -19,7 +19,7 @@
 #include <string.h>
 
 enum { MAX_FILE = 1 << 30, MAX_LINE = 16 << 20, MAX_NAME = 64, MAX_POINT = 0x110000 };
-enum { P_TRAIN, P_TEST, P_QUESTION, P_ANSWER, P_GOLD, P_PROMPT, P_MARKER, P_VERIFY, P_CASE };
+enum { P_TRAIN, P_TEST, P_QUESTION, P_ANSWER, P_GOLD, P_PROMPT, P_MARKER, P_VERIFY, P_CASE, P_SHOTS };
 enum { VERIFY_EXACT, VERIFY_NUMBER };
 
 static const struct param params[] = {
@@ -34,6 +34,8 @@ static const struct param params[] = {
      "Where a worked solution has a line that begins so, the answer is what follows; empty: never.", NULL},
     {"verify", PARAM_CHOICE, "exact", 0, 0, "exact|number", "Compare texts, or the last numbers in them.", NULL},
     {"case", PARAM_BOOL, "true", 0, 0, NULL, "Upper and lower case are different.", "verify=exact"},
+    {"shots", PARAM_INT, "0", 0, MAX_SHOTS, NULL,
+     "Worked examples in front of every prompt: questions of the training file with their texts to warm up on.", NULL},
     {0}};
 
 struct line {
@@ -53,6 +55,8 @@ struct jsonl {
     struct line *line[2];              /* by split */
     unsigned char seen[MAX_POINT / 8]; /* a bit for each character that occurs in prompts and gold texts */
     struct text alphabet;
+    struct line shot[MAX_SHOTS + 1];  /* the examples, and one more for the prompt that is among them */
+    struct text shown[MAX_SHOTS + 1]; /* their prompts */
 };
 
 /* The texts of one line. */
@@ -288,6 +292,52 @@ static int deal(struct task *t, struct error *e)
     return 0;
 }
 
+/* ---- worked examples */
+
+/* Which of the first n examples has this prompt; n: none. */
+static int find_shown(const struct jsonl *j, int n, const struct text *prompt)
+{
+    int k = 0;
+    while (k < n && (j->shown[k].len != prompt->len || memcmp(j->shown[k].s, prompt->s, (size_t)prompt->len)))
+        k++;
+    return k;
+}
+
+/* The same for every prompt and every run: the training lines whose prompts have the smallest hashes, each prompt once.
+ */
+static int choose_shots(struct task *t, struct error *e)
+{
+    enum { SEED = 0x73686f74 };
+    struct jsonl *j = t->state;
+    int want = t->shots + 1, n = 0;
+    uint64_t hash[MAX_SHOTS + 1];
+    struct row r = {0};
+    for (uint64_t i = 0; i < t->size[SPLIT_TRAIN]; i++) {
+        if (read_row(t, j->line[SPLIT_TRAIN][i], &r, e))
+            die("a line that was good when the file was opened: %s", e->text);
+        uint64_t h = hash_bytes(r.prompt.s, r.prompt.len, SEED);
+        int at = n;
+        if (find_shown(j, n, &r.prompt) < n || (n == want && h >= hash[n - 1]))
+            continue;
+        if (n == want)
+            text_free(&j->shown[--n]);
+        for (at = n++; at > 0 && hash[at - 1] > h; at--) {
+            hash[at] = hash[at - 1];
+            j->shot[at] = j->shot[at - 1];
+            j->shown[at] = j->shown[at - 1];
+        }
+        hash[at] = h;
+        j->shot[at] = j->line[SPLIT_TRAIN][i];
+        j->shown[at] = (struct text){0};
+        text_add(&j->shown[at], r.prompt.s, r.prompt.len);
+    }
+    row_free(&r);
+    return n < want
+               ? fail(e, "shots = %d: %s has only %d different questions to train on, and one has to be left to ask",
+                      t->shots, j->file[SPLIT_TRAIN].path, n)
+               : 0;
+}
+
 static int open(struct task *t, struct error *e)
 {
     char name[MAX_NAME];
@@ -309,7 +359,8 @@ static int open(struct task *t, struct error *e)
             text_add(&j->alphabet, one, utf8_put(one, point));
         }
     t->alphabet = j->alphabet.s;
-    return deal(t, e);
+    t->shots = (int)t->value[P_SHOTS].num;
+    return deal(t, e) || (t->shots && choose_shots(t, e)) ? -1 : 0;
 }
 
 static void close(struct task *t)
@@ -321,19 +372,33 @@ static void close(struct task *t)
         mem_free(j->file[k].hash);
         mem_free(j->line[k]);
     }
+    for (int k = 0; j && k <= MAX_SHOTS; k++)
+        text_free(&j->shown[k]);
     if (j)
         text_free(&j->alphabet);
     mem_free(j);
 }
 
+static void fill_item(const struct task *t, struct line l, enum split split, uint64_t index, struct item *out)
+{
+    struct error e;
+    struct row r = {out->prompt, out->answer, out->extra};
+    if (read_row(t, l, &r, &e))
+        die("a line that was good when the file was opened: %s", e.text);
+    *out = (struct item){split, index, r.prompt, r.answer, r.working};
+}
+
 static void make(const struct task *t, enum split split, uint64_t index, struct item *out)
 {
     const struct jsonl *j = t->state;
-    struct error e;
-    struct row r = {out->prompt, out->answer, out->extra};
-    if (read_row(t, j->line[split][index % t->size[split]], &r, &e))
-        die("a line that was good when the file was opened: %s", e.text);
-    *out = (struct item){split, index, r.prompt, r.answer, r.working};
+    fill_item(t, j->line[split][index % t->size[split]], split, index, out);
+}
+
+static void shot(const struct task *t, const struct item *it, int k, struct item *out)
+{
+    const struct jsonl *j = t->state;
+    int own = find_shown(j, t->shots + 1, &it->prompt);
+    fill_item(t, j->shot[k + (own <= k)], SPLIT_TRAIN, 0, out); /* from the question itself on, the next one */
 }
 
 static void gold(const struct task *t, const struct item *it, struct rng r, struct text *out)
@@ -434,5 +499,6 @@ const struct task_row task_jsonl = {
     .alphabet = "",
     .make = make,
     .gold = gold,
+    .shot = shot,
     .check = check,
 };

@@ -120,7 +120,7 @@ struct encoding {
     int *cap, n;
     const char *text;
     struct text normal; /* a stretch, normalised */
-    int first;          /* it begins the text */
+    int begins, first;  /* the text begins what is encoded; the stretch begins the text */
     struct workspace work;
     struct error *e;
 };
@@ -230,7 +230,7 @@ static int encode_raw(void *context, const char *s, int len, int id)
 {
     struct encoding *out = context;
     const struct tokenizer *t = out->t;
-    out->first = s == out->text;
+    out->first = out->begins && s == out->text;
     if (id >= 0) {
         add_id(out, id);
         return 0;
@@ -244,30 +244,63 @@ static int encode_raw(void *context, const char *s, int len, int id)
     return added_cut(t, &t->normalized, &out->work, s, len, encode_normal, out, out->e);
 }
 
-int tokenizer_encode(const struct tokenizer *t, const char *text, int len, int special, int32_t **ids, int *cap,
-                     struct error *e)
+/* The text behind what is there already. */
+static int encode_text(struct encoding *out, const char *text, int len)
 {
-    struct encoding out = {.t = t, .ids = ids, .cap = cap, .e = e};
+    const struct tokenizer *t = out->t;
     struct text repaired = {0};
     if (len > MAX_TOKENIZER_TEXT)
-        return fail(e, "a text of %d bytes; at most %d can be encoded at once", len, MAX_TOKENIZER_TEXT);
+        return fail(out->e, "a text of %d bytes; at most %d can be encoded at once", len, MAX_TOKENIZER_TEXT);
     if (!t->characters && !utf8_valid(text, len)) {
         utf8_repair(text, len, &repaired);
         text = repaired.s;
         len = repaired.len;
     }
+    out->text = text;
+    int status = added_cut(t, &t->raw, &out->work, text, len, encode_raw, out, out->e);
+    text_free(&repaired);
+    text_free(&out->normal);
+    mem_free(out->work.link);
+    mem_free(out->work.heap);
+    matcher_free(out->work.matcher);
+    return status;
+}
+
+int tokenizer_encode(const struct tokenizer *t, const char *text, int len, int special, int32_t **ids, int *cap,
+                     struct error *e)
+{
+    struct encoding out = {.t = t, .ids = ids, .cap = cap, .begins = 1, .e = e};
     for (int i = 0; special && i < t->fronts; i++)
         add_id(&out, t->front[i]);
-    out.text = text;
-    int status = added_cut(t, &t->raw, &out.work, text, len, encode_raw, &out, e);
-    for (int i = 0; special > 1 && status == 0 && i < t->behinds; i++)
+    if (encode_text(&out, text, len))
+        return -1;
+    for (int i = 0; special > 1 && i < t->behinds; i++)
         add_id(&out, t->behind[i]);
-    text_free(&repaired);
-    text_free(&out.normal);
-    mem_free(out.work.link);
-    mem_free(out.work.heap);
-    matcher_free(out.work.matcher);
-    return status ? -1 : out.n;
+    return out.n;
+}
+
+int tokenizer_encode_part(const struct tokenizer *t, const char *text, int len, int begins, int32_t **ids, int *cap,
+                          int n, struct error *e)
+{
+    struct encoding out = {.t = t, .ids = ids, .cap = cap, .n = n, .begins = begins, .e = e};
+    out.work.plain = 1;
+    if (encode_text(&out, text, len))
+        return -1;
+    for (int i = n; i < out.n; i++) { /* merges may make one all the same, if the file is odd */
+        int id = (*ids)[i];
+        struct span piece = t->piece[id];
+        if (t->flag[id] & TOKEN_SPECIAL && id != t->unknown)
+            return fail(
+                e, "the text spells the special token '%.*s' (id %d), and the tokenizer has no other way to write it",
+                piece.len < 60 ? piece.len : 60, t->pool.s + piece.start, id);
+    }
+    return out.n;
+}
+
+int tokenizer_special(const struct tokenizer *t, const char *token)
+{
+    int id = piece_find(t, token, (int)strlen(token));
+    return id >= 0 && t->flag[id] & TOKEN_SPECIAL ? id : -1;
 }
 
 /* Text of one token, appended; *begins: nothing of the text was given out yet. */

@@ -33,6 +33,12 @@ const char *tokenizer_kind(const struct tokenizer *t); /* "characters", "byte-fa
  * (times its logarithm), whatever stands in it. */
 int tokenizer_encode(const struct tokenizer *t, const char *text, int len, int special, int32_t **ids, int *cap,
                      struct error *e);
+/* Ids of a part of a text that is put together from tokens and parts, appended to the first n of *ids: special tokens
+ * that it spells stay text. begins 1: nothing stands before it. Returns the new number, or -1: a character has no
+ * token, or the vocabulary has no other way to write what a special token spells. */
+int tokenizer_encode_part(const struct tokenizer *t, const char *text, int len, int begins, int32_t **ids, int *cap,
+                          int n, struct error *e);
+int tokenizer_special(const struct tokenizer *t, const char *token); /* id of a special token by its text; -1: none */
 /* Text of ids, appended to out; special tokens give nothing; first 1: ids begin the text (a leading space that encoding
  * added is dropped). end[i] (may be NULL): bytes of out after token i. Never fails: unknown ids give nothing. */
 void tokenizer_decode(const struct tokenizer *t, const int32_t *ids, int n, int first, struct text *out, int *end);

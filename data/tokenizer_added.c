@@ -52,12 +52,12 @@ static int narrow(const struct tokenizer *t, const struct added *a, int low, int
     return low;
 }
 
-const struct added *added_at(const struct tokenizer *t, const struct added_set *set, const char *s, int len)
+const struct added *added_at(const struct tokenizer *t, const struct added_set *set, const char *s, int len, int plain)
 {
     int low = set->first[(unsigned char)*s], high = set->first[(unsigned char)*s + 1];
     const struct added *longest = NULL;
     for (int at = 1; low < high; at++) {
-        if (set->a[low].text.len == at) /* shorter ones sort first */
+        if (set->a[low].text.len == at && !(plain && t->flag[set->a[low].id] & TOKEN_SPECIAL)) /* shorter ones first */
             longest = &set->a[low];
         if (at == len)
             break;
@@ -112,7 +112,7 @@ int added_cut(const struct tokenizer *t, const struct added_set *set, struct wor
 {
     int done = 0, run_from = 0, run_to = 0; /* [run_from, run_to): white space that was looked through already */
     for (int i = 0; i < len && set->n;) {
-        const struct added *a = added_at(t, set, s + i, len - i);
+        const struct added *a = added_at(t, set, s + i, len - i, w->plain);
         if (!a) {
             i++;
             continue;

@@ -124,6 +124,7 @@ struct workspace {
     struct candidate *heap;
     int links, heap_len, heap_cap;
     struct matcher *matcher; /* of the first pattern that was asked */
+    int plain;               /* special tokens are not looked for: they stay text */
 };
 
 /* tokenizer_json.c: fill a zeroed *t from the text of tokenizer.json, which it takes over. */
@@ -152,8 +153,8 @@ int model_find(const struct tokenizer *t, const char *s, int len); /* the same a
 
 /* tokenizer_added.c */
 void added_sort(const struct tokenizer *t, struct added_set *set);
-/* The longest added token that the text spells at s, or NULL. */
-const struct added *added_at(const struct tokenizer *t, const struct added_set *set, const char *s, int len);
+/* The longest added token that the text spells at s, or NULL; plain 1: among those that are no special ones. */
+const struct added *added_at(const struct tokenizer *t, const struct added_set *set, const char *s, int len, int plain);
 /* Calls found(context, begin, end, id) for every stretch of the text in order: id of an added token, -1 for the text
  * between. Stops and returns what found() returns when that is not 0. */
 typedef int added_found(void *context, const char *s, int len, int id);

@@ -142,18 +142,28 @@ static int read_task(struct recipe *r, struct error *e)
         if (param_parse(&table[i], table[i].def, &r->task_value[i], e))
             die("task %s: the default: %s", r->task.name, e->text);
     struct section *s = ini_section(ini, "task", NULL);
+    const struct section_row *common = &recipe_task_section;
+    key_defaults(common, &r->task);
     for (int i = 0; i < s->entries; i++) {
         const struct entry *x = &s->entry[i];
+        const struct key_row *shared = key_find(common, x->key);
         int at = param_find(table, x->key);
         if (!strcmp(x->key, "name"))
             continue;
+        if (shared && parse_scalar(ini, common, x, shared, &r->task, e))
+            return -1;
+        if (shared)
+            continue;
         if (at < 0) {
-            const char *names[MAX_PARAMS + 1] = {"name"};
+            const char *names[MAX_PARAMS + 3] = {"name"};
             char what[64];
+            int count = 1;
             for (int k = 0; k < n; k++)
-                names[k + 1] = table[k].key;
+                names[count++] = table[k].key;
+            for (int k = 0; k < common->count; k++)
+                names[count++] = common->keys[k].row.key;
             snprintf(what, sizeof what, "key of the task '%s'", r->task.name);
-            return unknown(ini, x->at, what, x->key, names, n + 1, e);
+            return unknown(ini, x->at, what, x->key, names, count, e);
         }
         char *text = ini_unquote(ini, x->text, e);
         if (!text || param_parse(&table[at], text, &r->task_value[at], e))

@@ -28,8 +28,10 @@ struct model_use {
 
 /* Sections with a fixed set of keys are structs filled from tables of rows (recipe_keys.c): key, default, bounds,
  * sentence. */
-struct task_config {
+struct task_config { /* what all tasks have in common; a task's own keys are in task_value */
     char name[32];
+    int chat; /* enum chat_format of data/chat.h */
+    char system[2048];
 };
 struct model_config {
     char preset[32], path[512], tokenizer[512], init[16];
@@ -113,6 +115,9 @@ struct section_row {
     int count;
 };
 extern const struct section_row recipe_sections[]; /* model, rollout, optim, eval, run, phase; NULL-terminated */
+
+/* The keys of [task] that every task has. */
+extern const struct section_row recipe_task_section;
 
 /* The model of a channel "model[@view].head" (name) and whether it is this one. */
 int channel_of(const char *channel, const char *model);

@@ -427,13 +427,14 @@ static int check_task(const struct recipe *r, struct error *e)
 }
 
 /* Keys of a section that matter neither there nor in any phase; max_refills without anything that drops groups. */
-static int check_section_keys(const struct recipe *r, const char *name, const void *config, struct error *e)
+static int check_section_keys(const struct recipe *r, const struct section_row *row, const void *config,
+                              struct error *e)
 {
-    const struct section_row *row = section_find(name);
+    const char *name = row->name;
     struct section *s = ini_section(r->ini, name, NULL);
     for (int i = 0; s && i < s->entries; i++) {
         const struct key_row *k = key_find(row, s->entry[i].key);
-        int matters = key_matters(row, k, config);
+        int matters = !k || key_matters(row, k, config); /* a task has keys of its own */
         for (int f = 0; f < r->phases && !strcmp(name, "optim"); f++)
             matters |= key_matters(row, k, &r->phase[f].optim);
         if (!matters && !excused(s, &s->entry[i], k->row.only_if))
@@ -472,5 +473,9 @@ int recipe_check(const struct recipe *r, struct error *e)
         return -1;
     if (check_reach(r, "rollout", e) || check_reach(r, "optim", e))
         return -1;
-    return check_section_keys(r, "model", &r->model, e) || check_section_keys(r, "optim", &r->optim, e) ? -1 : 0;
+    return check_section_keys(r, &recipe_task_section, &r->task, e) ||
+                   check_section_keys(r, section_find("model"), &r->model, e) ||
+                   check_section_keys(r, section_find("optim"), &r->optim, e)
+               ? -1
+               : 0;
 }

@@ -123,6 +123,16 @@ static const struct key_row phase_keys[] = {
     BOOL(phase, reset_optimiser, "false", "Moments and step count of the optimiser start afresh."),
 };
 
+static const struct key_row task_keys[] = {
+    CHOICE(task_config, chat, "none", "none|plain|chatml|llama3",
+           "Prompts as turns of a conversation, in this format."),
+    {{"system", PARAM_TEXT, "", 0, 0, NULL, "Message of the system, in front of the conversation.", "chat!=none"},
+     offsetof(struct task_config, system),
+     sizeof(((struct task_config *)0)->system),
+     KEY_STRING,
+     0},
+};
+
 #define SECTION(name, sentence, keys)                                                                                  \
     {                                                                                                                  \
         name, sentence, keys, (int)(sizeof keys / sizeof keys[0])                                                      \
@@ -135,6 +145,8 @@ const struct section_row recipe_sections[] = {
     SECTION("run", "Seed, machine and files.", run_keys),
     SECTION("phase", "One stretch of training; also any key of [rollout] and [optim], and stage lines.", phase_keys),
     {0}};
+
+const struct section_row recipe_task_section = SECTION("task", "The task and its parameters.", task_keys);
 
 const struct section_row *section_find(const char *name)
 {

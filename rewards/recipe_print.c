@@ -62,10 +62,19 @@ static void print_raw(struct text *t, const struct recipe *r, const char *name)
     }
 }
 
+/* Without a chat format its keys are left out, as what does not matter is. */
 static void print_task(struct text *t, const struct recipe *r)
 {
     const struct param *table = r->task_row->params;
     text_addf(t, "\n[task]\nname = %s\n", r->task.name);
+    for (int i = 0; i < recipe_task_section.count && r->task.chat; i++) {
+        const struct key_row *k = &recipe_task_section.keys[i];
+        struct value v;
+        key_get(k, &r->task, &v);
+        text_addf(t, "%s = ", k->row.key);
+        value_print(t, &k->row, &v);
+        text_add(t, "\n", 1);
+    }
     for (int i = 0; i < param_count(table); i++) {
         if (!param_matters(table, i, r->task_value))
             continue;

@@ -437,12 +437,59 @@ static void test_gsm8k(void **state)
     task_close(&t);
 }
 
+/* Worked examples: of the training lines alone, all different, never the question itself, the same for all that are not
+ * among them, and whatever the order of the lines. */
+static void test_shots(void **state)
+{
+    (void)state;
+    enum { N = 30, SHOTS = 5 };
+    struct text forward = {0}, backward = {0};
+    struct task t, u;
+    struct item it = {0}, shot = {0}, other = {0}, none = {.prompt = {.s = "none", .len = 4}};
+    for (int i = 0; i < N; i++) {
+        text_addf(&forward, "{\"question\": \"%d\", \"answer\": %d}\n", i % 20, i % 20); /* ten of them twice */
+        text_addf(&backward, "{\"question\": \"%d\", \"answer\": %d}\n", (N - 1 - i) % 20, (N - 1 - i) % 20);
+    }
+    put(train_key, forward.s);
+    put(test_key, "{\"question\": \"0\", \"answer\": 0}\n");
+    open_task(&t, "jsonl", SET(train_key, test_key, "prompt={question}", "shots=5"));
+    put(train_key, backward.s);
+    open_task(&u, "jsonl", SET(train_key, test_key, "prompt={question}", "shots=5"));
+    assert_int_equal(t.shots, SHOTS);
+    int replaced = 0;
+    for (uint64_t i = 0; i < t.size[SPLIT_TRAIN]; i++) {
+        t.row->make(&t, SPLIT_TRAIN, i, &it);
+        int seen[20] = {0}, same = 1;
+        for (int k = 0; k < SHOTS; k++) {
+            t.row->shot(&t, &it, k, &shot);
+            u.row->shot(&u, &it, k, &other);
+            assert_string_equal(shot.prompt.s, other.prompt.s);
+            t.row->shot(&t, &none, k, &other);
+            same &= !strcmp(shot.prompt.s, other.prompt.s);
+            int asked = atoi(shot.prompt.s);
+            assert_true(asked != 0 && asked != atoi(it.prompt.s) && !seen[asked]++);
+            assert_string_equal(shot.prompt.s, shot.answer.s);
+        }
+        replaced += !same;
+    }
+    assert_true(replaced >= SHOTS && replaced <= 2 * SHOTS); /* one or two lines for each example */
+    task_close(&t);
+    task_close(&u);
+    expect_refused("jsonl", SET(train_key, test_key, "prompt={question}", "shots=19"), "only 19 different questions");
+    text_free(&forward);
+    text_free(&backward);
+    item_free(&it);
+    item_free(&shot);
+    item_free(&other);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_decimal_read), cmocka_unit_test(test_decimal_last), cmocka_unit_test(test_rows),
-        cmocka_unit_test(test_refusals),     cmocka_unit_test(test_splits),       cmocka_unit_test(test_numbers),
-        cmocka_unit_test(test_texts),        cmocka_unit_test(test_long),         cmocka_unit_test(test_gsm8k),
+        cmocka_unit_test(test_shots),   cmocka_unit_test(test_decimal_read), cmocka_unit_test(test_decimal_last),
+        cmocka_unit_test(test_rows),    cmocka_unit_test(test_refusals),     cmocka_unit_test(test_splits),
+        cmocka_unit_test(test_numbers), cmocka_unit_test(test_texts),        cmocka_unit_test(test_long),
+        cmocka_unit_test(test_gsm8k),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

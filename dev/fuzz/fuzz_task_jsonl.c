@@ -14,7 +14,7 @@ static void set(const struct task_row *row, struct value *v, const char *key, co
 static void use(const struct task *t, int worked, const char *response, int len)
 {
     enum verdict strict, lenient;
-    struct item it = {0};
+    struct item it = {0}, shot = {0};
     struct text gold = {0};
     for (int split = 0; split < 2; split++)
         for (uint64_t i = 0; i < t->size[split] && i < 20; i++) {
@@ -25,8 +25,13 @@ static void use(const struct task *t, int worked, const char *response, int len)
             t->row->check(t, &it, gold.s, gold.len, &strict, &lenient);
             must(!worked || strict != VERDICT_WRONG);
             t->row->check(t, &it, response, len, &strict, &lenient);
+            for (int k = 0; k < t->shots; k++) {
+                t->row->shot(t, &it, k, &shot);
+                must(shot.prompt.len != it.prompt.len || memcmp(shot.prompt.s, it.prompt.s, (size_t)it.prompt.len));
+            }
         }
     item_free(&it);
+    item_free(&shot);
     text_free(&gold);
 }
 
@@ -55,6 +60,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         set(row, v, "marker", "");
     if (data[0] & 16)
         set(row, v, "gold", "x");
+    if (data[0] & 32)
+        set(row, v, "shots", "2");
     if (task_open(&t, row, v, &e) == 0)
         use(&t, !(data[0] & 16), response, (int)rest);
     else

@@ -51,6 +51,11 @@ static void use(const struct tokenizer *t, const char *text, size_t len)
             stream(t, ids, n < 200 ? n : 200);
         }
     }
+    int n = tokenizer_encode_part(t, text, (int)len, 0, &ids, &cap, 0, &e); /* what is spelled stays text */
+    for (int i = 0; i < n; i++)
+        must(ids[i] == t->unknown || !(t->flag[ids[i]] & TOKEN_SPECIAL));
+    if (n >= 0)
+        decode(t, ids, n);
     decode(t, odd, 4);
     for (int id = -1; id <= tokenizer_vocab(t) && id < 600; id++) {
         int bytes;

@@ -50,7 +50,7 @@ if [ "$what" = coverage ]; then
     done
     "$profdata" merge -sparse .build/coverage/*.profraw -o .build/coverage/all.profdata || exit 1
     readers=$(ls model/safetensors.c model/base/json.c model/checkpoint_config.c model/checkpoint_shards.c model/checkpoint_bin.c rewards/recipe*.c \
-        data/tokenizer*.c data/expression.c data/answer_number.c data/decimal.c data/task_jsonl.c dev/verbs/lines.c 2>/dev/null)
+        data/tokenizer*.c data/chat.c data/expression.c data/answer_number.c data/decimal.c data/task_jsonl.c dev/verbs/lines.c 2>/dev/null)
     # shellcheck disable=SC2086
     "$cov" report $objects -instr-profile .build/coverage/all.profdata $readers |
         awk 'NR == 1 || /%/ { printf "%-36s %8s lines %8s missed %8s\n", $1, $8, $9, $10 }' | sed 1d

@@ -24,6 +24,11 @@ void report_opening(const struct trainer *t)
             "slots %.1f\n",
             weights + frozen + activations + sampler, weights, frozen, t->micro_rows, activations, t->sampler.slots,
             sampler);
+    struct text note = {0};
+    session_chat_note(&t->s, &note);
+    if (note.len)
+        fprintf(stderr, "note: %s\n", note.s);
+    text_free(&note);
     fprintf(stderr, "run directory %s\n", t->dir.path);
 }
 

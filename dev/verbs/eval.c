@@ -23,6 +23,11 @@ static void print_table(const struct session *s, const struct evaluation *v)
     snprintf(pass, sizeof pass, "pass@%d", v->k);
     fprintf(stderr, "%s: %d test prompts of task %s, model %s\n", s->recipe.name, v->prompts, s->task.row->name,
             s->recipe.model.path[0] ? s->recipe.model.path : "as initialised (model.path=DIR names a trained one)");
+    struct text note = {0};
+    session_chat_note(s, &note);
+    if (note.len)
+        fprintf(stderr, "note: %s\n", note.s);
+    text_free(&note);
     print_row("greedy accuracy, strict", v->accuracy, v->accuracy_se);
     print_row("greedy accuracy, lenient", v->lenient, -1);
     print_row("without an answer", v->unparsed, -1);

@@ -10,6 +10,8 @@ enum {
     OPTION_PATH,
     OPTION_TOKENIZER,
     OPTION_PROMPT,
+    OPTION_CHAT,
+    OPTION_SYSTEM,
     OPTION_IDS,
     OPTION_N,
     OPTION_MAX_NEW,
@@ -28,6 +30,8 @@ static const struct param options[] = {
      "Directory of a model (config.json and model.safetensors), or a .bin file of llama2.c.", NULL},
     {"model.tokenizer", PARAM_TEXT, "", 0, 0, NULL, "A tokenizer's directory or file; empty: the model's own.", NULL},
     {"prompt", PARAM_TEXT, "", 0, 0, NULL, "Text to complete; needs the model's tokenizer.", NULL},
+    {"chat", PARAM_CHOICE, "none", 0, 0, CHAT_FORMATS, "The prompt as a turn of a conversation, in this format.", NULL},
+    {"system", PARAM_TEXT, "", 0, 0, NULL, "Message of the system, in front of the conversation.", "chat!=none"},
     {"ids", PARAM_TEXT, "", 0, 0, NULL, "Token ids to complete instead, separated by commas.", NULL},
     {"n", PARAM_INT, "1", 1, 65536, NULL, "Completions.", NULL},
     {"max_new", PARAM_INT, "0", 0, 1 << 20, NULL, "Longest completion; 0: 128 tokens or what the context allows.",
@@ -84,7 +88,15 @@ static int read_prompt(struct job *j, struct error *e)
         return parse_ids(j, ids, e);
     if (!j->s.tokenizer)
         return fail(e, "the model has no tokenizer: give the prompt as ids=0,1,2");
-    int n = tokenizer_encode(j->s.tokenizer, text, (int)strlen(text), 1, &j->prompt, &j->cap, e);
+    struct chat chat;
+    if (j->value[OPTION_SYSTEM].text[0] && j->value[OPTION_CHAT].num == CHAT_NONE)
+        return fail(e, "system changes nothing without a chat format");
+    struct text turn = {.s = (char *)text, .len = (int)strlen(text)};
+    if (chat_open(&chat, (enum chat_format)j->value[OPTION_CHAT].num, j->s.tokenizer, e))
+        return -1;
+    if (chat.end >= 0 && token_ids_end(&j->s.special, chat.end, 1, e))
+        return -1;
+    int n = chat_prompt(&chat, j->value[OPTION_SYSTEM].text, &turn, 1, &j->prompt, &j->cap, e);
     return n == 0 ? fail(e, "prompt=\"...\" is missing") : n;
 }
 

@@ -1,5 +1,6 @@
 /* Opening a recipe: recipe -> task -> tokenizer -> architecture -> device -> policy. */
 #include "session.h"
+#include "session_prompts.h"
 #include "../../model/base/file.h"
 #include <stdio.h>
 #include <string.h>
@@ -181,13 +182,15 @@ int session_open(struct session *s, const char *recipe, const char *const *overr
     const struct run_config *run = &s->recipe.run;
     if (s->recipe.model.path[0] && session_check_model(s->recipe.model.path, e))
         return -1;
-    if (task_open(&s->task, s->recipe.task_row, s->recipe.task_value, e) || open_tokenizer(s, e))
+    if (task_open(&s->task, s->recipe.task_row, s->recipe.task_value, e) || open_tokenizer(s, e) ||
+        chat_open(&s->chat, (enum chat_format)s->recipe.task.chat, s->tokenizer, e) || session_measure_prompts(s, e))
         return -1;
-    s->max_prompt = s->task.longest_prompt + 2; /* a token holds at least one byte; and room for a first token */
     s->max_gold = s->task.longest_gold + 1;
     if (device_open_named(&s->device, run->device, run->threads, e))
         return -1;
-    return open_policy(s, trainable, e);
+    if (open_policy(s, trainable, e) || (s->chat.end >= 0 && token_ids_end(&s->special, s->chat.end, 1, e)))
+        return -1;
+    return session_check_prompts(s, e);
 }
 
 int session_open_model(struct session *s, const char *path, const char *tokenizer, int threads, struct error *e)
@@ -225,13 +228,4 @@ void session_close(struct session *s)
 int session_first_token(const struct session *s)
 {
     return s->special.bos >= 0 ? s->special.bos : s->special.ends ? s->special.end[0] : -1;
-}
-
-int session_prompt(const struct session *s, const struct item *it, int32_t **ids, int *cap, struct error *e)
-{
-    int n = tokenizer_encode(s->tokenizer, it->prompt.s ? it->prompt.s : "", it->prompt.len, 1, ids, cap, e);
-    if (n >= 0 && n > s->max_prompt)
-        return fail(e, "prompt %llu of the task has %d tokens, more than the %d planned for",
-                    (unsigned long long)it->index, n, s->max_prompt);
-    return n;
 }

@@ -1,6 +1,7 @@
 /* What every verb that runs a model needs, opened from a recipe: device, tokenizer, task, policy. */
 #ifndef SESSION_H
 #define SESSION_H
+#include "../../data/chat.h"
 #include "../../data/tokenizer.h"
 #include "../../model/checkpoint.h"
 #include "../../model/generate.h"
@@ -11,6 +12,7 @@ struct session {
     struct device device;
     struct tokenizer *tokenizer;
     struct task task;
+    struct chat chat; /* how prompts and gold texts become tokens */
     struct arch arch;
     struct token_ids special; /* -1: none */
     int small_init;
@@ -38,7 +40,11 @@ struct sampling session_sampling(const struct rollout_config *r);
 /* What stands in front of a text without a prompt: the tokenizer's first token, else its end of sequence; -1: none. */
 int session_first_token(const struct session *s);
 
-/* Answer one of the first items of a split: ids of the prompt appended to *ids. Returns its length or -1. */
+/* Ids of an item's prompt: its worked examples, its question, in the chat format of the recipe. Returns their number or
+ * -1. */
 int session_prompt(const struct session *s, const struct item *it, int32_t **ids, int *cap, struct error *e);
+/* One sentence on the chat template in the model's files where the recipe does not follow it, appended to out; nothing
+ * where there is none or it does. */
+void session_chat_note(const struct session *s, struct text *out);
 
 #endif
