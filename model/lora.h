@@ -43,4 +43,16 @@ void lora_backward(struct model *m, struct tape *t, Dev low, int layer, int weig
  */
 void lora_merge(struct model *m);
 
+/* ---- files, in PEFT's layout: adapter_config.json and adapter_model.safetensors ---- */
+
+int lora_exists(const char *dir); /* has the directory an adapter_config.json? */
+/* a->lora of the adapter in dir for the model *a. What it holds beside plain LoRA (DoRA, biases, modules saved whole,
+ * ranks by pattern ...) is refused by name. base: base_model_name_or_path, "" where there is none; may be NULL. */
+int lora_read(const char *dir, struct arch *a, char base[512], struct error *e);
+/* The adapters of m, whose architecture lora_read has filled in: F32, F16 or BF16, every tensor checked before the
+ * first is written, none left over. */
+int lora_load(struct model *m, const char *dir, struct error *e);
+/* Both files, F32, into an existing directory; base may be NULL. */
+int lora_save(const struct model *m, const char *dir, const char *base, struct error *e);
+
 #endif
