@@ -106,6 +106,25 @@ static void files(void **state)
     forget_runs();
 }
 
+/* Seed by seed: .5 - .25 and .75 - .25. */
+static void differences(void **state)
+{
+    (void)state;
+    char out[MAX_OUTPUT];
+    put_all();
+    compare((const char *const[]){"columns=accuracy,length", "against=b", NULL}, 0, out, "");
+    assert_string_equal(out, "Differences from b of the same seed.\n\n"
+                             "| method | strength | runs | accuracy | length |\n|---|---|---:|---:|---:|\n"
+                             "| a | 1 | 2 | 0.38 \xc2\xb1 1.59 | -19.0 \xc2\xb1 12.7 |\n"
+                             "| a | 2 | 1 | 0.75 | -10.0 |\n"
+                             "| b |  | 2 | 0.00 \xc2\xb1 0.00 | 0.00 \xc2\xb1 0.00 |\n");
+    compare((const char *const[]){"columns=accuracy", "against=a,1", NULL}, 0, out, "");
+    assert_non_null(strstr(out, "| b |  | 2 | -0.38 \xc2\xb1 1.59 |"));
+    compare((const char *const[]){"columns=accuracy", "against=a,2", NULL}, 1, NULL, "a,1,2 has no counterpart");
+    compare((const char *const[]){"columns=accuracy", "against=z", NULL}, 1, NULL, "a run called z,,1");
+    forget_runs();
+}
+
 /* plot joins the same runs by their names. */
 static void curves_by_name(void **state)
 {
@@ -147,6 +166,7 @@ static void refusals(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(rows_and_columns), cmocka_unit_test(files),
-                                       cmocka_unit_test(curves_by_name), cmocka_unit_test(refusals)};
+                                       cmocka_unit_test(differences), cmocka_unit_test(curves_by_name),
+                                       cmocka_unit_test(refusals)};
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

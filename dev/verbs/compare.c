@@ -17,7 +17,7 @@
 #include <string.h>
 
 enum { MAX_COLUMNS = 12, MAX_ROWS = 128, MAX_LINES = 28 };
-enum { COLUMNS, X, Y, TABLE, CSV, OUT, TITLE, WIDTH, HEIGHT, OPTIONS };
+enum { COLUMNS, AGAINST, X, Y, TABLE, CSV, OUT, TITLE, WIDTH, HEIGHT, OPTIONS };
 
 static const struct param options[] = {
     {"columns", PARAM_TEXT, "accuracy%,sampled%,length,area%,seconds", 0, 0, NULL,
@@ -26,6 +26,11 @@ static const struct param options[] = {
      "start.KEY: mean over the last and the first tenth of the log (at least 5 steps); area: under the greedy "
      "accuracy; "
      "seconds: of training. KEY% is shown times 100.",
+     NULL},
+    {"against", PARAM_TEXT, "", 0, 0, NULL,
+     "METHOD or METHOD,STRENGTH: all numbers are differences from its run with the same seed, which tells more where "
+     "the "
+     "runs of a seed begin alike.",
      NULL},
     {"x", PARAM_TEXT, "sampled_length", 0, 0, NULL, "Key of the figure's horizontal axis, as a column.", NULL},
     {"y", PARAM_TEXT, "sampled", 0, 0, NULL, "Key of the vertical one.", NULL},
@@ -153,6 +158,36 @@ static int measure(struct compare *c, struct error *e)
     return 0;
 }
 
+/* ---- differences ---- */
+
+/* The run of the method that is compared with, of the same seed: what follows the last comma. */
+static int counterpart(const struct compare *c, int i, struct error *e)
+{
+    const char *against = c->option[AGAINST].text, *seed = strrchr(c->run[i].label, ',');
+    for (int k = 0; k < c->runs && seed; k++) {
+        const char *other = strrchr(c->run[k].label, ',');
+        int n = run_name(&c->run[k]);
+        if (other && !strcmp(other, seed) && n == (int)strlen(against) && !memcmp(c->run[k].label, against, (size_t)n))
+            return k;
+    }
+    return fail(e, "against=%s: %s has no counterpart, a run called %s%s%s", against, c->run[i].label, against,
+                strchr(against, ',') ? "" : ",", seed ? seed : ",SEED");
+}
+
+static int subtract(struct compare *c, struct error *e)
+{
+    double(*value)[MAX_COLUMNS + 2] = mem_alloc((size_t)c->runs, sizeof *value);
+    int status = 0;
+    for (int i = 0; i < c->runs && status >= 0; i++) {
+        status = counterpart(c, i, e);
+        for (int k = 0; k < MAX_COLUMNS + 2 && status >= 0; k++)
+            value[i][k] = c->value[i][k] - c->value[status][k];
+    }
+    mem_free(c->value);
+    c->value = value;
+    return status < 0 ? -1 : 0;
+}
+
 /* ---- rows and lines ---- */
 
 static int line_of(struct compare *c, const struct run_files *r, struct error *e)
@@ -229,8 +264,11 @@ static void add_table(struct text *t, const struct compare *c)
     for (int i = 0; i < c->rows; i++)
         strengths = strengths || point_of(c, &c->row[i], point)[0];
     if (c->option[TITLE].text[0])
-        text_addf(t, "%s. Mean over the seeds \xc2\xb1 half of its 95 %% interval by Student's t.\n\n",
+        text_addf(t, "%s. Mean over the seeds \xc2\xb1 half of its 95 %% interval by Student's t.",
                   c->option[TITLE].text);
+    if (c->option[AGAINST].text[0])
+        text_addf(t, "%sDifferences from %s of the same seed.", t->len ? " " : "", c->option[AGAINST].text);
+    text_add(t, t->len ? "\n\n" : "", -1);
     text_addf(t, "| method |%s runs |", strengths ? " strength |" : "");
     for (int k = 0; k < c->columns; k++)
         text_addf(t, " %s |", c->column[k].title);
@@ -368,7 +406,8 @@ static int run(int argc, const char *const *argv)
     int n = run_read_all(c->run, words, argv, &e);
     c->runs = n > 0 ? n : 0;
     c->value = mem_alloc((size_t)c->runs, sizeof *c->value);
-    int bad = n < 0 || read_columns(c, &e) || measure(c, &e) || find_rows(c, &e) || leave(c, &e);
+    int bad = n < 0 || read_columns(c, &e) || measure(c, &e) || (option[AGAINST].text[0] && subtract(c, &e)) ||
+              find_rows(c, &e) || leave(c, &e);
     int status = bad ? verb_failed(&verb_row_compare, &e) : EXIT_DONE;
     for (int i = 0; i < c->runs; i++)
         run_close(&c->run[i]);
