@@ -187,20 +187,14 @@ static int load_tensor(struct bin *b, struct model *m, const struct part *p, int
     return 0;
 }
 
-static int ends_with(const char *s, const char *end)
-{
-    size_t n = strlen(s), k = strlen(end);
-    return n >= k && !strcmp(s + n - k, end);
-}
-
 /* All tensors of one kind: parts are listed layer by layer. */
 static int load_kind(struct bin *b, struct model *m, const struct part *p, int parts, const char *kind, struct error *e)
 {
-    int turned = ends_with(kind, "q_proj.weight") || ends_with(kind, "k_proj.weight");
+    int turned = name_ends(kind, "q_proj.weight") || name_ends(kind, "k_proj.weight");
     if (!*kind)
         b->at += (size_t)m->arch.context * (m->arch.D / 2) * 2 * 4;
     for (int i = 0; i < parts && *kind; i++)
-        if (ends_with(p[i].name, kind) && load_tensor(b, m, &p[i], turned, e))
+        if (name_ends(p[i].name, kind) && load_tensor(b, m, &p[i], turned, e))
             return -1;
     return 0;
 }

@@ -34,6 +34,7 @@ int linear_maps(const struct arch *a, enum family f, struct linear_map map[LORA_
 void layer_prefix(char buf[64], enum family f, int layer);
 const char *embedding_name(enum family f); /* without prefix */
 const char *family_prefix(enum family f);  /* "transformer." or "model." */
+int name_ends(const char *name, const char *end); /* 1: it ends so */
 /* A tensor that old files carry although it holds no weight: masks, rotary frequencies. */
 int is_known_buffer(enum family f, const char *name);
 /* torch_dtype: "float32", "bfloat16", "float16", as the weights beside it are stored. */

@@ -170,7 +170,7 @@ struct part *parts_of(const struct model *m, enum family f, const char *prefix, 
     return p;
 }
 
-static int ends_with(const char *s, const char *end)
+int name_ends(const char *s, const char *end)
 {
     size_t n = strlen(s), m = strlen(end);
     return n >= m && !strcmp(s + n - m, end);
@@ -179,6 +179,6 @@ static int ends_with(const char *s, const char *end)
 int is_known_buffer(enum family f, const char *name)
 {
     if (f == FAMILY_GPT2)
-        return ends_with(name, ".attn.bias") || ends_with(name, ".attn.masked_bias");
-    return ends_with(name, "rotary_emb.inv_freq");
+        return name_ends(name, ".attn.bias") || name_ends(name, ".attn.masked_bias");
+    return name_ends(name, "rotary_emb.inv_freq");
 }

@@ -388,6 +388,24 @@ static void test_note(void **state)
     assert_printed("is llama3, but prompts are asked as task.chat=plain");
 }
 
+/* The recipe on a few lines, small: the path from workings to the test questions. */
+static void test_gsm8k(void **state)
+{
+    (void)state;
+    write_run_files();
+    int status = call("rl|gsm8k|task.train=%s/lines.jsonl|task.shots=1|model.width=16|model.layers=1|model.hidden=32|"
+                      "warmup.steps=2|rl.steps=1|rollout.prompts=2|rollout.samples=2|rollout.max_new=16|eval.prompts=4|"
+                      "run.threads=1|run.out=%s/gsm8k",
+                      folder, folder);
+    if (status)
+        fail_msg("%s", slurp("", "printed").p);
+    struct bytes eval = slurp("gsm8k", "eval.jsonl");
+    assert_non_null(strstr(eval.p, "\"milestone\":\"rl\""));
+    mem_free(eval.p);
+    assert_int_equal(call("rl|gsm8k|run.out=%s/x", folder), 1);
+    assert_printed("task.train=FILE");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -397,7 +415,7 @@ int main(void)
         cmocka_unit_test(test_odd_tokenizer), cmocka_unit_test(test_missing_tokens),
         cmocka_unit_test(test_recognise),     cmocka_unit_test(test_template_files),
         cmocka_unit_test(test_run),           cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_note),
+        cmocka_unit_test(test_note),          cmocka_unit_test(test_gsm8k),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

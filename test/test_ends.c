@@ -120,24 +120,12 @@ static void answer(struct rig *r, struct answers *a, const int32_t *end, int end
 static void test_sampler(void **state)
 {
     (void)state;
-    static const struct arch small = {.V = 23,
-                                      .context = 80,
-                                      .C = 16,
-                                      .layers = 1,
-                                      .H = 2,
-                                      .G = 2,
-                                      .D = 8,
-                                      .F = 24,
-                                      .norm = NORM_RMS,
-                                      .position = POSITION_ROTARY,
-                                      .mlp = MLP_SWIGLU,
-                                      .tied = 1,
-                                      .norm_eps = 1e-5f,
-                                      .rope_theta = 10000};
+    struct arch small = preset_find("nano-llama")->arch;
     static struct answers whole, cut;
     static const int32_t end[3] = {4, 19, 11};
     int by_end[3] = {0};
     struct rig r;
+    small.V = 23;
     rig_open(&r, &cpu_ops, &small, 1, ROWS);
     answer(&r, &whole, NULL, 0);
     answer(&r, &cut, end, 3);

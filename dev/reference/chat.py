@@ -70,8 +70,8 @@ def conversations(r):
 
 
 def write(name, tokenizer, fast, need_system):
-    os.makedirs(OUT + name, exist_ok=True)
     if tokenizer:
+        os.makedirs(OUT + name, exist_ok=True)
         with open(OUT + name + "/tokenizer.json", "w", encoding="utf-8") as f:
             f.write(tokenizer.to_str(pretty=False))
         with open(OUT + name + "/chat_template.jinja", "w", encoding="utf-8") as f:
