@@ -8,6 +8,7 @@
 # What a run.sh may call:
 #     warm SETTING WORDS...              one warm-up a seed with these key=value words; all methods begin from it.
 #                                        Studies with the same words share it: out/papers/warm/SETTING-HASH-SEED
+#     go_on SETTING EARLIER WORDS...     a warm-up that begins from that of an earlier setting
 #     run SETTING LINE POINT RECIPE WORDS...  one run a seed; RECIPE as in rewards/recipes, or a file beside the run.sh.
 #                                        LINE and POINT name it in table and figure; no comma or space in them
 #     go                                 do all of them
@@ -29,35 +30,46 @@ else
     seeds="1 2 3 4 5" marked="5 seeds" results=$here/full out=${out:-out/papers/$study}
 fi
 mkdir -p "$out/recipes" "$results"
-: >"$out/warm.list"
-: >"$out/run.list"
+for list in warm on run; do : >"$out/$list.list"; done
 
-# A line of a list: directory, then the words of rl, a tab between. What is in the warm-up file counts for the hash, too.
-warm() {
-    setting=$1 && shift
-    hash=$({ echo "$*" && cat dev/papers/warmup.ini; } | cksum | cut -d ' ' -f 1)
-    eval "warm_$setting=\${out%/*}/warm/$setting-\$hash"
+# add LIST STEM RECIPE START WORDS...: a line of the list for every seed, directory and words with tabs between.
+add() {
+    list=$out/$1.list stem=$2 recipe=$3 start=$4 && shift 4
     for seed in $seeds; do
-        { printf '%s' "${out%/*}/warm/$setting-$hash-$seed" && printf '\t%s' dev/papers/warmup.ini "seed=$seed" "$@" &&
-            echo; } >>"$out/warm.list"
+        { printf '%s' "$stem$seed" && printf '\t%s' "$recipe" "seed=$seed" \
+            ${start:+"model.path=$start$seed/checkpoint"} "$@" && echo; } >>"$list"
     done
+}
+
+# Where the warm-ups of a setting are, less the seed; what stands in warmup.ini counts as well.
+name_warm() {
+    name=$1 && shift
+    hash=$({ echo "$*" && cat dev/papers/warmup.ini; } | cksum | cut -d ' ' -f 1)
+    eval "warm_$name=\${out%/*}/warm/$name-$hash-"
+}
+
+warm() {
+    name_warm "$@"
+    eval "stem=\$warm_$1"
+    shift
+    add warm "$stem" dev/papers/warmup.ini "" "$@"
+}
+
+go_on() {
+    eval "start=\$warm_$2"
+    setting=$1 && shift 2
+    name_warm "$setting" "$@" "after ${start##*/}"
+    eval "stem=\$warm_$setting"
+    add on "$stem" dev/papers/warmup.ini "$start" "$@"
 }
 
 # The method's recipe without its warm-up, which the weights have behind them.
-recipe() {
-    from=rewards/recipes/$1.ini
-    [ -f "$here/$1.ini" ] && from=$here/$1.ini
-    awk '/^\[/ { skip = /^\[phase (warmup|control)\]/ } !skip' "$from" >"$out/recipes/$1.ini"
-}
-
 run() {
-    setting=$1 line=$2 point=$3 name=$4 && shift 4
-    recipe "$name"
+    setting=$1 line=$2 point=$3 name=$4 from=rewards/recipes/$4.ini && shift 4
+    [ -f "$here/$name.ini" ] && from=$here/$name.ini
+    awk '/^\[/ { skip = /^\[phase (warmup|control)\]/ } !skip' "$from" >"$out/recipes/$name.ini"
     eval "start=\$warm_$setting"
-    for seed in $seeds; do
-        { printf '%s' "$out/$setting/runs/$line,$point,$seed" && printf '\t%s' "$out/recipes/$name.ini" "seed=$seed" \
-            "model.path=$start-$seed/checkpoint" "$@" && echo; } >>"$out/run.list"
-    done
+    add run "$out/$setting/runs/$line,$point," "$out/recipes/$name.ini" "$start" "$@"
 }
 
 # All lines of a list, `jobs` at a time.
@@ -68,12 +80,18 @@ each() {
 
 go() {
     each "$out/warm.list"
+    each "$out/on.list"
     each "$out/run.list"
 }
 
 table() {
     setting=$1 && shift
     "$program" compare "$out/$setting/runs" "title=$title ($marked)" "table=$results/$setting.md" "$@"
+}
+
+# paired SETTING METHOD COLUMNS: the same as differences from METHOD, seed by seed.
+paired() {
+    "$program" compare "$out/$1/runs" "title=$title ($marked)" "against=$2" "columns=$3" "table=$results/$1-paired.md"
 }
 
 curves() {

@@ -10,7 +10,8 @@ study=drpo title="Accuracy against length"
 trade="task.ops_min=1 task.ops_max=5 task.bare=0.6 task.recheck=2 task.wrong_facts=0.15 task.wrong_rate=0.6"
 # recheck: two operations modulo 6, every line is repeated as a check up to 8 times: 80 % of the text can go at no cost. The
 # teacher knows all facts.
-recheck="task.mod=6 task.ops_min=2 task.ops_max=2 task.bare=0 task.recheck=8 task.wrong_facts=0"
+facts="task.mod=6 task.ops_min=2 task.ops_max=2 task.bare=0 task.wrong_facts=0"
+recheck="$facts task.recheck=8"
 
 if [ "$quick" = 1 ]; then
     small="rollout.prompts=8 rl.steps=40" size="rollout.prompts=16 rl.steps=40"
@@ -38,7 +39,7 @@ methods() {
         run "$where" RLOO-LP "$s" rloo_lp "$@" "alpha=$s" "stages.score=$judged"
         run "$where" linear "$s" linear "$@" "budget=$(awk "BEGIN { print $budget / $s }")" "stages.score=$judged"
         run "$where" GRPO-lambda "$s" grpo_lambda "$@" "lambda=$s" "stages.score=$judged"
-        run "$where" SAR "$s" sar "$@" "alpha=$s" "l_max=$budget" "stages.score=$judged, outcome, sar"
+        run "$where" SAR "$s" sar "$@" "alpha=$s" "l_max=$budget" "stages.score=$judged, outcome, $sar"
     done
     for s in $(strengths 0.1 0.25 0.5 1 2); do
         run "$where" ALP "$s" alp "$@" "beta_len=$s" "n_norm=$budget" "stages.score=$judged"
@@ -48,10 +49,15 @@ methods() {
     done
 }
 
+# As the recipe has it.
+sar='sar(form = $form, clip_ppl = $clip_ppl, gate_on_correct = $gate_on_correct)'
+
 # shellcheck disable=SC2086 # the settings are words
 {
     warm trade $trade warmup.steps=1500
-    warm recheck $recheck warmup.steps=500
+    # First the facts on texts without re-checks, in which they are a larger share of the tokens.
+    warm facts $facts warmup.steps=1000 model.context=144
+    go_on recheck facts $recheck warmup.steps=250 warmup.lr=2e-3
     methods trade 104 20 $trade $size $common
     methods recheck 127 15 $recheck $small $common
     # What DRPO needs the noise for: without it nearly all groups are all right.
@@ -63,5 +69,6 @@ go
 for setting in trade recheck; do
     table $setting "columns=before.sampled%,before.sampled_length,accuracy%,length,sampled%,sampled_length,log.zero_variance%" \
         out="$results/$setting.png" x=sampled_length y=sampled%
+    paired $setting GRPO accuracy%,length,sampled%,sampled_length
     sh dev/papers/pushed.sh "$out/$setting"/runs/* >"$results/$setting-pushed.md"
 done

@@ -3,18 +3,20 @@
 study=sar title="Self-aligned reward"
 . dev/papers/study.sh
 
-# Modulo 6; lines of working are repeated as checks up to 4 times, some facts are wrong.
-task="task.mod=6 task.ops_min=3 task.ops_max=3 task.bare=0 task.recheck=4 task.wrong_facts=0.1 task.wrong_rate=0.5"
+# As in dev/papers/drpo: two operations modulo 6, every line repeated as a check up to 8 times, a teacher that knows all facts.
+facts="task.mod=6 task.ops_min=2 task.ops_max=2 task.bare=0 task.wrong_facts=0"
+task="$facts task.recheck=8"
 if [ "$quick" = 1 ]; then
-    size="rollout.prompts=8 rl.steps=60 rollout.max_new=104 eval.prompts=200 eval.samples=4 eval.every=0"
+    size="rollout.prompts=8 rl.steps=40 rollout.max_new=127 eval.prompts=200 eval.samples=4 eval.every=0"
 else
-    size="rollout.prompts=32 rl.steps=100 rollout.max_new=104 eval.prompts=1000 eval.samples=4 eval.every=0"
+    size="rollout.prompts=16 rl.steps=60 rollout.max_new=127 eval.prompts=1000 eval.samples=4 eval.every=0"
 fi
 # shellcheck disable=SC2086 # the settings are words
 {
-    warm recheck $task warmup.steps=600
+    warm facts $facts warmup.steps=1000 model.context=144
+    go_on recheck facts $task warmup.steps=250 warmup.lr=2e-3
     for alpha in 0 0.2 0.8; do
-        run recheck GRPO "$alpha" sar $task $size "alpha=$alpha" l_max=104
+        run recheck GRPO "$alpha" sar $task $size "alpha=$alpha" l_max=127
         run recheck PPO "$alpha" ppo $task $size "stages.score=outcome, sar" \
             "stages.shape=sum(sar = $alpha), unfinished(penalty = \$eos_penalty)"
     done
