@@ -84,8 +84,15 @@ void cpu_linear_backward_input(struct device *d, Dev din, Dev dout, Dev W, int M
 /* ---- weight ---- */
 
 /* A work item has at most so many panels of outputs and tiles of inputs: packed, a block of them stays in the second
- * cache. */
-enum { PANELS = 8, TILES = 16, X_STRIDE = 16 };
+ * cache. The distance of packed tiles is odd in lines, so that those of one row fall into different sets of the first.
+ */
+enum {
+    PANELS = 8,
+    TILES = 16,
+    X_STRIDE = 16,
+    X_TILE = (BLOCK_ROWS + 1) * X_STRIDE,
+    PANEL_ROWS = (BLOCK_ROWS + 1) * PANEL
+};
 
 struct weight_gradient {
     const float *dout, *in;
@@ -94,58 +101,96 @@ struct weight_gradient {
     int blocks, N, K;
 };
 
-enum { WEIGHT_SCRATCH = BLOCK_ROWS * (PANEL + TILES * X_STRIDE) * sizeof(float) };
+enum { WEIGHT_SCRATCH = (PANELS * PANEL_ROWS + TILES * X_TILE) * sizeof(float) };
 
-/* packed[row][32] = columns n .. n+32 of dout, zero beyond N; and their sums, a chain over the rows, into db where
- * wanted. */
-static void pack_panel(float *packed, float *db, const struct weight_gradient *g, struct span s, int n)
+/* Rows are read along, all their panels or tiles at once: across they would be one line of the cache a page. Later rows
+ * are asked for. */
+enum { ROWS_AHEAD = 3 };
+
+INLINE void ask_row(const float *from, int floats)
 {
-    enum { VECTORS = PANEL / LANES };
-    const float *from = g->dout + (size_t)s.start * g->N + n;
-    vec sum[VECTORS];
-    for (int v = 0; v < VECTORS; v++)
-        sum[v] = vset(0.0f);
-    for (int r = 0; r < s.len; r++, packed += PANEL, from += g->N) {
-        UNROLL
-        for (int v = 0; v < VECTORS; v++) {
-            long left = g->N - n - v * LANES;
-            vec x = left > 0 ? vload_n(from + v * LANES, left, 0) : vset(0.0f);
-            vstore(packed + v * LANES, x);
-            sum[v] = sum[v] + x;
-        }
-    }
-    for (int v = 0; db && v < VECTORS; v++)
-        vstore(db + v * LANES, vload(db + v * LANES) + sum[v]);
+    for (int i = 0; i < floats; i += GROUP)
+        __builtin_prefetch(from + i);
 }
 
-/* x[row][16] = inputs k .. k+16, zero beyond K */
-static void pack_activations(float *x, const struct weight_gradient *g, struct span s, int k)
+/* packed[panel][row][32] = columns n .. n + panels * 32 of dout, zero beyond N. */
+static void pack_panels(float *packed, const struct weight_gradient *g, struct span s, int n, int panels)
 {
-    const float *from = g->in + (size_t)s.start * g->K + k;
-    for (int r = 0; r < s.len; r++, x += X_STRIDE, from += g->K)
-        for (int j = 0; j < X_STRIDE; j += LANES)
-            vstore(x + j, k + j < g->K ? vload_n(from + j, g->K - k - j, 0) : vset(0.0f));
+    int columns = (int)least((long)panels * PANEL, g->N - n), ahead = columns < g->N ? ROWS_AHEAD : BLOCK_ROWS;
+    for (int r = 0; r < s.len; r++) {
+        const float *from = g->dout + (size_t)(s.start + r) * g->N + n;
+        float *to = packed + (size_t)r * PANEL;
+        if (r + ahead < s.len)
+            ask_row(from + (size_t)ahead * g->N, columns);
+        int c = 0;
+        for (; c + PANEL <= columns; c += PANEL, to += PANEL_ROWS) {
+            UNROLL
+            for (int l = 0; l < PANEL; l += LANES)
+                vstore(to + l, vload(from + c + l));
+        }
+        for (int l = 0; c < columns && l < PANEL; l += LANES)
+            vstore(to + l, c + l < columns ? vload_n(from + c + l, columns - c - l, 0) : vset(0.0f));
+    }
+}
+
+/* db += the sums of a packed panel's columns, each a chain over the rows. */
+static void add_sums(float *db, const float *panel, int rows)
+{
+    for (int c = 0; c < PANEL; c += LANES) {
+        vec sum = vset(0.0f);
+        for (int r = 0; r < rows; r++)
+            sum = sum + vload(panel + (size_t)r * PANEL + c);
+        vstore(db + c, vload(db + c) + sum);
+    }
+}
+
+/* x[tile][row][16] = 16 inputs from the tile's first, zero beyond K. */
+static void pack_activations(float *x, const struct weight_gradient *g, struct span s, const int *first, int tiles)
+{
+    int columns = first[tiles] - first[0], ahead = columns < g->K ? ROWS_AHEAD : BLOCK_ROWS;
+    int whole = tiles; /* those that do not reach beyond K */
+    while (whole > 0 && first[whole - 1] + X_STRIDE > g->K)
+        whole--;
+    for (int r = 0; r < s.len; r++) {
+        const float *from = g->in + (size_t)(s.start + r) * g->K;
+        float *to = x + (size_t)r * X_STRIDE;
+        if (r + ahead < s.len)
+            ask_row(from + (size_t)ahead * g->K + first[0], columns);
+        for (int i = 0; i < whole; i++, to += X_TILE) {
+            UNROLL
+            for (int j = 0; j < X_STRIDE; j += LANES)
+                vstore(to + j, vload(from + first[i] + j));
+        }
+        for (int i = whole; i < tiles; i++, to += X_TILE)
+            for (int j = 0; j < X_STRIDE; j += LANES) {
+                int k = first[i] + j;
+                vstore(to + j, k < g->K ? vload_n(from + k, g->K - k, 0) : vset(0.0f));
+            }
+    }
 }
 
 /* Panels p0 .. p1, inputs k0 .. k1 of the gradient, one block after the other. */
 static void weight_item(const struct weight_gradient *g, int p0, int p1, int k0, int k1, float *scratch)
 {
-    float *panel = scratch, *x = scratch + BLOCK_ROWS * PANEL;
-    int tiles = tile_count(k1 - k0);
+    float *panel = scratch, *x = scratch + PANELS * PANEL_ROWS;
+    int tiles = tile_count(k1 - k0), first[TILES + 1];
     struct tile shape = {1, X_STRIDE, PANEL, LANES, TILE_COLUMNS, PANEL, 0};
+    for (int i = 0; i < tiles; i++)
+        first[i] = k0 + tile_first(k1 - k0, i);
+    first[tiles] = k1;
     for (int b = 0; b < g->blocks; b++) {
         struct span s = g->block[b];
-        for (int i = 0; i < tiles; i++)
-            pack_activations(x + (size_t)i * BLOCK_ROWS * X_STRIDE, g, s, k0 + tile_first(k1 - k0, i));
-        for (int p = p0; p < p1; p++) {
-            pack_panel(panel, g->db && k0 == 0 ? g->db + p * PANEL : NULL, g, s, p * PANEL);
-            for (int i = 0; i < tiles; i++) {
-                int first = tile_first(k1 - k0, i), end = tile_end(k1 - k0, i);
+        pack_panels(panel, g, s, p0 * PANEL, p1 - p0);
+        for (int p = p0; g->db && k0 == 0 && p < p1; p++)
+            add_sums(g->db + p * PANEL, panel + (size_t)(p - p0) * PANEL_ROWS, s.len);
+        if (tiles)
+            pack_activations(x, g, s, first, tiles);
+        for (int p = p0; p < p1; p++)
+            for (int i = 0; i < tiles; i++)
                 for (int part = 0; part < PANEL; part += TILE_COLUMNS)
-                    tile(&shape, end - first, 2, x + (size_t)i * BLOCK_ROWS * X_STRIDE, panel + part, s.len,
-                         g->dW + weight_at(p * PANEL, k0 + first, g->K) + part, TILE_ADD, NULL);
-            }
-        }
+                    tile(&shape, first[i + 1] - first[i], 2, x + (size_t)i * X_TILE,
+                         panel + (size_t)(p - p0) * PANEL_ROWS + part, s.len,
+                         g->dW + weight_at(p * PANEL, first[i], g->K) + part, TILE_ADD, NULL);
     }
 }
 
