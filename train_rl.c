@@ -13,6 +13,7 @@
 #include "dev/verbs/closing.h"  /* defines: report_opening, report_closing */
 #include "dev/verbs/loop.h"     /* declares what of this file the verb trace runs */
 #include "dev/verbs/micro.h"    /* defines: micro_fill, micro_end, group_kept */
+#include "dev/verbs/prompts.h"  /* defines: next_item */
 #include "dev/verbs/resume.h"   /* defines: resume_checkpoint, resume_load */
 #include "dev/verbs/runlog.h"   /* defines: runlog_line, runlog_samples, struct timing */
 #include "dev/verbs/trainer.h"  /* defines: struct trainer, trainer_open, evaluate, rundir_* */
@@ -72,35 +73,14 @@ static int run_stages(struct trainer *t, const struct phase *ph, enum stage_kind
 
 /* ---- collect: prompts and responses become groups of the batch ---- */
 
-/* Item number n of the training split. A finite split is gone through in passes, each in an order of its own. */
-static uint64_t training_index(const struct trainer *t, uint64_t n)
-{
-    uint64_t size = t->s.task.size[SPLIT_TRAIN];
-    if (size == 0)
-        return n;
-    uint64_t pass = n / size, i = n % size;
-    struct rng r = rng_stream(t->s.recipe.run.seed, RNG_SHUFFLE, pass, 0, 0);
-    uint64_t factor = rng_bits(r, 0) % size, shift = rng_bits(r, 1) % size;
-    for (uint64_t a = factor, b = size;;
-         factor = (factor + 1) % size, a = factor, b = size) { /* coprime: a permutation */
-        while (b) {
-            uint64_t rest = a % b;
-            a = b;
-            b = rest;
-        }
-        if (a == 1)
-            break;
-    }
-    return (uint64_t)(((__uint128_t)factor * i + shift) % size);
-}
-
 /* Open group g of the batch with the next training prompt. */
-static int add_group(struct trainer *t, struct error *e)
+static int add_group(struct trainer *t, const struct phase *ph, struct error *e)
 {
     struct batch *b = &t->batch;
     int g = b->groups;
     struct item *it = &t->item[g];
-    t->s.task.row->make(&t->s.task, SPLIT_TRAIN, training_index(t, t->cursor), it);
+    if (next_item(t, ph, it, e))
+        return -1;
     int n = session_prompt(&t->s, it, &t->encode_ids, &t->encode_cap, e);
     if (n < 0)
         return -1;
@@ -187,7 +167,7 @@ static int collect_gold(struct trainer *t, const struct phase *ph, struct error 
     struct text gold = {0};
     int status = 0;
     for (int g = 0; g < ph->batch && !status; g++) {
-        if (add_group(t, e)) {
+        if (add_group(t, ph, e)) {
             status = -1;
             break;
         }
@@ -223,7 +203,7 @@ static int rollout(struct trainer *t, const struct phase *ph, int prompts, struc
     struct sampling how = session_sampling(c);
     int g0 = b->groups;
     for (int q = 0; q < prompts; q++) {
-        if (add_group(t, e))
+        if (add_group(t, ph, e))
             return -1;
         int g = g0 + q;
         t->request[q] = (struct request){b->prompt_id + b->prompt_first[g],
@@ -259,8 +239,7 @@ static int collect_rollout(struct trainer *t, const struct phase *ph, struct err
             return -1;
         t->metrics.n = 0; /* stages see the whole batch again */
         memset(b->kept, 1, (size_t)b->samples);
-        channels_early(t, ph);
-        if (run_stages(t, ph, STAGE_SCORE, STAGE_SELECT, 0, b->groups, NULL, NULL, e))
+        if (channels_early(t, ph, e) || run_stages(t, ph, STAGE_SCORE, STAGE_SELECT, 0, b->groups, NULL, NULL, e))
             return -1;
         kept = 0;
         for (int g = 0; g < b->groups; g++)
@@ -309,18 +288,18 @@ static int micro_batches(struct trainer *t, const struct phase *ph, int g0, int 
     int together = couples_batch(ph);
     for (int lo = g0, hi; together && lo < g1; lo = hi) {
         hi = micro_end(t, lo, g1);
-        micro_fill(t, lo, hi, VIEW_WHOLE);
+        micro_fill(t, lo, hi, channels_view(ph));
         channels_forward(t, ph);
     }
     if (together && run_stages(t, ph, STAGE_LOSS, STAGE_REGULAR, g0, g1, den, loss, e))
         return -1;
     for (int lo = g0, hi; lo < g1; lo = hi) {
         hi = micro_end(t, lo, g1);
-        micro_fill(t, lo, hi, VIEW_WHOLE);
+        micro_fill(t, lo, hi, channels_view(ph));
         if (t->micro.entries == 0)
             continue;
         channels_forward(t, ph);
-        if (fresh)
+        if (fresh && !phase_reads_behind(ph))
             measure_mismatch(t);
         for (int g = lo; !together && g < hi; g++) /* one by one: sums come out the same however the batch is cut */
             if (run_stages(t, ph, STAGE_LOSS, STAGE_REGULAR, g, g + 1, den, loss, e))
@@ -341,6 +320,15 @@ static double learning_rate(const struct phase *ph, long step)
     if (o->schedule == SCHEDULE_COSINE)
         decay = o->min_lr + (1 - o->min_lr) * 0.5 * (1 + cos(M_PI * done));
     return o->lr * warmup * decay;
+}
+
+/* Place of the model that the phase is named to train: 0 the policy, then [models]. */
+static int trained_model(const struct trainer *t, const struct phase *ph)
+{
+    for (int i = 0; i < t->s.recipe.model_count; i++)
+        if (strcmp(ph->train, t->s.recipe.models[i].name) == 0)
+            return 1 + i;
+    return 0;
 }
 
 /* Of the policy, then of each of [models] that the phase trains. */
@@ -366,9 +354,10 @@ static void step_models(struct trainer *t, const struct phase *ph, const double 
 {
     const struct optim_config *o = &ph->optim;
     struct optimiser step = {lr, o->beta1, o->beta2, o->eps, o->weight_decay, o->clip};
-    if (strcmp(ph->train, "policy") == 0)
+    if (phase_trains_policy(ph)) {
         model_step(&t->s.policy, &step, norm[0]);
-    step.lr = o->critic_lr > 0 ? lr / o->lr * o->critic_lr : lr;
+        step.lr = o->critic_lr > 0 ? lr / o->lr * o->critic_lr : lr;
+    }
     for (int i = 0; i < t->s.recipe.model_count; i++)
         if (phase_trains(ph, t->s.recipe.models[i].name))
             model_step(&t->model[i], &step, norm[1 + i]);
@@ -399,7 +388,7 @@ static int optimiser_step(struct trainer *t, const struct phase *ph, int g0, int
         step_models(t, ph, norm, lr);
     trainer_look(t, &(struct sight){AFTER_UPDATE, ph, NULL, g0, g1, &den, loss, norm[0], lr});
     metric_add(&t->metrics, "loss", loss, 1);
-    metric_add(&t->metrics, "grad_norm", norm[0], 1);
+    metric_add(&t->metrics, "grad_norm", norm[trained_model(t, ph)], 1);
     return 0;
 }
 
@@ -460,7 +449,12 @@ static void show_progress(struct trainer *t, const struct phase *ph)
     long done = t->phase_step;
     double per_step = t->phase_seconds / (double)done, speed = b->tokens / fmax(per_step, 1e-9);
     clock_text(left, per_step * (double)(ph->steps - done));
-    if (ph->source == SOURCE_GOLD)
+    if (!phase_trains_policy(ph))
+        rundir_progress(&t->dir, done == ph->steps, "%-8s %4ld/%d  loss %.3f  %s %.3f  %.0f tokens/s  left %s",
+                        ph->name, done, ph->steps, metric_value(&t->metrics, "loss", 0), "accuracy of the judge",
+                        metric_value(&t->metrics, "steps.accuracy", metric_value(&t->metrics, "bt.accuracy", NAN)),
+                        speed, left);
+    else if (ph->source == SOURCE_GOLD)
         rundir_progress(&t->dir, done == ph->steps, "%-8s %4ld/%d  loss %.3f  %.0f tokens/s  left %s", ph->name, done,
                         ph->steps, metric_value(&t->metrics, "loss", 0), speed, left);
     else
@@ -476,9 +470,11 @@ static void bind_channels(struct trainer *t, struct phase *ph)
     batch_channel(&t->batch, "policy.logp", 1);
     batch_channel(&t->batch, "policy.entropy", 1);
     for (int i = 0; i < ph->stages; i++)
-        for (int c = 0; c < 6 && ph->stage[i].stage->channels[c]; c++)
-            ph->stage[i].channel[c] = batch_channel(&t->batch, ph->stage[i].stage->channels[c],
-                                                    (int)(ph->stage[i].stage->gradients >> c & 1));
+        for (int c = 0; c < 6; c++) {
+            struct stage_use *u = &ph->stage[i];
+            if (u->channel_name[c][0])
+                u->channel[c] = batch_channel(&t->batch, u->channel_name[c], (int)(u->stage->gradients >> c & 1));
+        }
 }
 
 static int write_down(struct trainer *t, const struct phase *ph, double lr, const struct timing *time, struct error *e)
@@ -518,11 +514,11 @@ static void begin_rollouts(struct trainer *t)
 {
     const struct recipe *r = &t->s.recipe;
     for (int i = 0, heads = 0; i < r->model_count; i++) {
-        heads += r->models[i].scalar;
+        heads += r->models[i].head != HEAD_NONE;
         if (t->model_ready[i])
             continue;
         model_copy(&t->model[i], &t->s.policy);
-        if (r->models[i].scalar && heads > 1)
+        if (r->models[i].head != HEAD_NONE && heads > 1)
             model_draw_value_head(&t->model[i], r->run.seed + (uint64_t)i);
         t->model_ready[i] = 1;
     }
@@ -531,11 +527,12 @@ static void begin_rollouts(struct trainer *t)
 /* What stands before the first step of a phase. */
 static int begin_phase(struct trainer *t, struct phase *ph, struct error *e)
 {
+    int trained = trained_model(t, ph);
     if (ph->reset_optimiser)
-        model_reset_optimiser(&t->s.policy);
+        model_reset_optimiser(trained ? &t->model[trained - 1] : &t->s.policy);
     if (ph->source != SOURCE_ROLLOUT)
         return 0;
-    if (t->milestones == 0 && milestone(t, ph, "before", t->done_seconds, 1, e))
+    if (t->milestones == 0 && phase_trains_policy(ph) && milestone(t, ph, "before", t->done_seconds, 1, e))
         return -1;
     begin_rollouts(t);
     return 0;
@@ -554,6 +551,7 @@ static int out_of_time(const struct trainer *t)
 static int train_phase(struct trainer *t, struct phase *ph, struct error *e)
 {
     const struct recipe *r = &t->s.recipe;
+    int learns = ph->source == SOURCE_ROLLOUT && phase_trains_policy(ph);
     bind_channels(t, ph);
     if (t->phase_step == 0 && begin_phase(t, ph, e))
         return -1;
@@ -561,19 +559,19 @@ static int train_phase(struct trainer *t, struct phase *ph, struct error *e)
         if (train_step(t, ph, e))
             return -1;
         show_progress(t, ph);
-        if (ph->source == SOURCE_ROLLOUT && r->eval.every > 0 && t->phase_step % r->eval.every == 0 &&
-            t->phase_step < ph->steps && evaluate_step(t, ph, e))
+        if (learns && r->eval.every > 0 && t->phase_step % r->eval.every == 0 && t->phase_step < ph->steps &&
+            evaluate_step(t, ph, e))
             return -1;
         if (!ph->branch[0] && resume_is_due(t) && resume_checkpoint(t, e))
             return -1;
     }
     if (interrupted)
         return 0;
-    if (ph->source == SOURCE_ROLLOUT)
+    if (learns)
         t->diagnosis = report_diagnosis(t, ph);
-    int evaluated = ph->source == SOURCE_ROLLOUT || ph->branch[0] || t->phase == r->phases - 1;
+    int evaluated = learns || ph->branch[0] || t->phase == r->phases - 1;
     if (evaluated && /* otherwise the next phase does it first */
-        milestone(t, ph, ph->name, t->phase_seconds, ph->source == SOURCE_ROLLOUT && !ph->branch[0], e))
+        milestone(t, ph, ph->name, t->phase_seconds, learns && !ph->branch[0], e))
         return -1;
     return 1;
 }

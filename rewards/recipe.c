@@ -172,7 +172,7 @@ static int read_task(struct recipe *r, struct error *e)
     return 0;
 }
 
-/* ref = init frozen | path:DIR frozen */
+/* ref = init frozen | path:DIR frozen | rm = preset:NAME head=scalar */
 static int read_model(struct recipe *r, const struct entry *n, struct error *e)
 {
     struct ini *ini = r->ini;
@@ -194,16 +194,25 @@ static int read_model(struct recipe *r, const struct entry *n, struct error *e)
         else if (!strcmp(word, "frozen"))
             m->frozen = 1;
         else if (!strcmp(word, "head=scalar"))
-            m->scalar = 1;
+            m->head = HEAD_SCALAR;
+        else if (!strcmp(word, "head=step"))
+            m->head = HEAD_STEP;
+        else if (!strncmp(word, "preset:", 7) && word[7] && strlen(word + 7) < sizeof m->preset)
+            snprintf(m->preset, sizeof m->preset, "%s", word + 7);
         else if (!strncmp(word, "path:", 5) && word[5] && strlen(word + 5) < sizeof m->path)
             snprintf(m->path, sizeof m->path, "%s", word + 5);
         else
             return complain(ini, n->at, e,
-                            "%s = ... '%.60s': a model is `init` or `path:DIR`, then perhaps `frozen` or `head=scalar`",
+                            "%s = ... '%.60s': a model is `init`, `preset:NAME` or `path:DIR`, then perhaps `frozen`, "
+                            "`head=scalar` or `head=step`",
                             n->key, word);
     }
-    if (m->init == (m->path[0] != 0))
-        return complain(ini, n->at, e, "%s: a model begins as `init` (as the policy does) or from `path:DIR`", n->key);
+    if (m->init + (m->path[0] != 0) + (m->preset[0] != 0) != 1)
+        return complain(ini, n->at, e,
+                        "%s: a model begins as `init` (as the policy does), from `path:DIR` or new, as `preset:NAME`",
+                        n->key);
+    if (m->preset[0] && m->frozen)
+        return complain(ini, n->at, e, "%s: a new model that is frozen would stay random; leave out `frozen`", n->key);
     r->model_count++;
     return 0;
 }
@@ -282,11 +291,31 @@ void phase_forget(struct phase *p)
             state_free(&p->stage[i].state[k]);
 }
 
+int channel_is_behind(const char *channel)
+{
+    const char *head = strrchr(channel, '.');
+    return head && (!strcmp(head, ".score") || !strcmp(head, ".step") || !strcmp(head, ".after"));
+}
+
 int phase_trains(const struct phase *p, const char *model)
 {
     for (int i = 0; i < p->stages; i++)
-        for (int c = 0; c < 6 && p->stage[i].stage->channels[c]; c++)
-            if (p->stage[i].stage->gradients >> c & 1 && channel_of(p->stage[i].stage->channels[c], model))
+        for (int c = 0; c < 6; c++)
+            if (p->stage[i].stage->gradients >> c & 1 && channel_of(p->stage[i].channel_name[c], model))
+                return 1;
+    return 0;
+}
+
+int phase_trains_policy(const struct phase *p)
+{
+    return strcmp(p->train, "policy") == 0;
+}
+
+int phase_reads_behind(const struct phase *p)
+{
+    for (int i = 0; i < p->stages; i++)
+        for (int c = 0; c < 6; c++)
+            if (p->stage[i].stage->kind >= STAGE_LOSS && channel_is_behind(p->stage[i].channel_name[c]))
                 return 1;
     return 0;
 }

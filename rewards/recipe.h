@@ -8,6 +8,7 @@
 #include "stage.h"
 
 enum source { SOURCE_ROLLOUT, SOURCE_GOLD };
+enum prompt_part { PART_ALL, PART_FIRST, PART_SECOND }; /* of the training prompts */
 enum schedule { SCHEDULE_CONSTANT, SCHEDULE_LINEAR, SCHEDULE_COSINE };
 enum { MAX_STAGES = 24, MAX_PHASES = 8, MAX_MODELS = 6 };
 
@@ -15,16 +16,19 @@ enum { MAX_STAGES = 24, MAX_PHASES = 8, MAX_MODELS = 6 };
 struct stage_use {
     const struct stage *stage;
     struct value value[MAX_PARAMS];
-    int channel[6]; /* filled by the loop when the batch is made */
+    char channel_name[6][48]; /* of its channels with these parameters; "": not read */
+    int channel[6];           /* filled by the loop when the batch is made */
     struct state state[MAX_STATES];
     int line; /* in the recipe, 0: command line or default */
 };
+enum head { HEAD_NONE, HEAD_SCALAR, HEAD_STEP }; /* one number a token, a response; one number a step */
 struct model_use {
     char name[24];
     int line;
-    int init, frozen, scalar; /* scalar: it has a value head */
-    char path[512];
-}; /* [models] ref = init frozen | critic = init head=scalar | path:DIR frozen */
+    int init, frozen;
+    enum head head;
+    char path[512], preset[32];
+}; /* [models] ref = init frozen | critic = init head=scalar | prm = preset:NAME head=step | path:DIR frozen */
 
 /* Sections with a fixed set of keys are structs filled from tables of rows (recipe_keys.c): key, default, bounds,
  * sentence. */
@@ -61,6 +65,7 @@ struct phase {
     int line;
     enum source source;
     char train[24]; /* model it trains: "policy" */
+    enum prompt_part part;
     int steps;
     double seconds; /* stop the phase after so much time; 0: no limit. A run that uses it is not reproducible */
     int batch;      /* gold: texts a step */
@@ -121,8 +126,14 @@ extern const struct section_row recipe_task_section;
 
 /* The model of a channel "model[@view].head" (name) and whether it is this one. */
 int channel_of(const char *channel, const char *model);
+/* Its head: "score" and "step" (of reward models and detectors) and "after" (of critics) are read behind the token, at
+ * the row that has seen it; all others at the row that predicts it. */
+int channel_is_behind(const char *channel);
 /* Does a stage of the phase write the gradient of a channel of this model? Such models are trained with the policy. */
 int phase_trains(const struct phase *p, const char *model);
+int phase_trains_policy(const struct phase *p); /* `train = policy` */
+/* Its losses read what a model says behind the tokens: a reward model is trained, the policy takes no part. */
+int phase_reads_behind(const struct phase *p);
 void phase_forget(struct phase *p); /* what its stages remember */
 
 struct recipe_file {

@@ -130,33 +130,72 @@ static const struct model_use *channel_model(const struct recipe *r, const char 
     return NULL;
 }
 
+/* The head that a channel is the number of. */
+static enum head channel_head(const char *channel)
+{
+    const char *head = strrchr(channel, '.');
+    return !strcmp(head, ".step")                                  ? HEAD_STEP
+           : !strcmp(head, ".value") || channel_is_behind(channel) ? HEAD_SCALAR
+                                                                   : HEAD_NONE;
+}
+
+/* A gradient goes to the model that the phase trains; reward models get theirs in a phase of their own. */
+static int check_gradient(const struct recipe *r, int f, int i, const char *channel, struct error *e)
+{
+    const struct phase *p = &r->phase[f];
+    const struct stage *s = p->stage[i].stage;
+    int len = (int)strcspn(channel, ".@"), mine = channel_of(channel, p->train);
+    if (phase_trains_policy(p) ? !channel_is_behind(channel) : mine)
+        return 0;
+    return complain(r->ini, origin_of(r, f, i), e,
+                    "the %s stage '%s' trains '%.*s', but phase '%s' trains '%s'; give '%.*s' a phase of its own with "
+                    "`train = %.*s`",
+                    stage_kind_names[s->kind], s->name, len, channel, p->name, p->train, len, channel, len, channel);
+}
+
+/* A number that nobody learned says nothing: a phase before this one, or this one, trains the model. */
+static int check_learned(const struct recipe *r, int f, int i, const struct model_use *m, struct error *e)
+{
+    for (int k = 0; k <= f; k++)
+        if (m->path[0] || phase_trains(&r->phase[k], m->name))
+            return 0;
+    return complain(r->ini, origin_of(r, f, i), e,
+                    "the %s stage '%s' reads '%s', which no phase before '%s' trains; put a phase with `train = %s` "
+                    "before it",
+                    stage_kind_names[r->phase[f].stage[i].stage->kind], r->phase[f].stage[i].stage->name, m->name,
+                    r->phase[f].name, m->name);
+}
+
 static int check_channel(const struct recipe *r, int f, int i, const char *channel, int gradient, struct error *e)
 {
     const struct stage *s = r->phase[f].stage[i].stage;
     const struct origin at = origin_of(r, f, i);
     const struct model_use *m = channel_model(r, channel);
-    int len = (int)strcspn(channel, ".@"), value = strstr(channel, ".value") != NULL;
-    const char *kind = stage_kind_names[s->kind], *how = value ? "init head=scalar" : "init frozen";
+    static const char *const begins[] = {"init frozen", "init head=scalar", "init head=step"};
+    enum head head = channel_head(channel);
+    int len = (int)strcspn(channel, ".@");
+    const char *kind = stage_kind_names[s->kind], *how = begins[head];
     if (!m && !channel_of(channel, "policy"))
         return complain(r->ini, at, e,
                         "the %s stage '%s' reads %s, but [models] declares no '%.*s'; add the line `%.*s = %s` under "
                         "[models]",
                         kind, s->name, channel, len, channel, len, channel, how);
-    if (value && !(m && m->scalar))
-        return complain(r->ini, at, e,
-                        "the %s stage '%s' reads %s: the model needs a value head, `%.*s = init head=scalar`", kind,
-                        s->name, channel, len, channel);
+    if (head != HEAD_NONE && !(m && m->head == head))
+        return complain(r->ini, at, e, "the %s stage '%s' reads %s: the model needs a %s head, `%.*s = %s`", kind,
+                        s->name, channel, head == HEAD_STEP ? "step" : "value", len, channel, how);
     if (gradient && m && m->frozen)
         return complain(r->ini, at, e, "the %s stage '%s' trains '%s', which [models] declares frozen", kind, s->name,
                         m->name);
-    return 0;
+    if (m && !gradient && channel_is_behind(channel) && check_learned(r, f, i, m, e))
+        return -1;
+    return gradient ? check_gradient(r, f, i, channel, e) : 0;
 }
 
 static int check_channels(const struct recipe *r, int f, int i, struct error *e)
 {
-    const struct stage *s = r->phase[f].stage[i].stage;
-    for (int k = 0; k < 6 && s->channels[k] && !r->for_data; k++)
-        if (check_channel(r, f, i, s->channels[k], (int)(s->gradients >> k & 1), e))
+    const struct stage_use *u = &r->phase[f].stage[i];
+    for (int k = 0; k < 6 && !r->for_data; k++)
+        if (u->channel_name[k][0] && check_channel(r, f, i, u->channel_name[k], (int)(u->stage->gradients >> k & 1), e))
             return -1;
     for (int m = 0; m < r->model_count && r->phase[f].branch[0]; m++)
         if (phase_trains(&r->phase[f], r->models[m].name))
@@ -230,6 +269,10 @@ static int check_chain(const struct recipe *r, int f, struct error *e)
     for (int i = 0; i < p->stages; i++)
         if (check_unread(r, f, i, e))
             return -1;
+    if (!phase_trains_policy(p) && !phase_trains(p, p->train))
+        return complain(r->ini, find_entry(r, "phase", p->name, "train")->at, e,
+                        "phase '%s' trains '%s', but none of its losses does; add for instance `loss = bt(model = %s)`",
+                        p->name, p->train, p->train);
     return 0;
 }
 
@@ -386,8 +429,8 @@ static int model_used(const struct recipe *r, const char *name)
         if (!strcmp(r->phase[f].train, name))
             return 1;
         for (int i = 0; i < r->phase[f].stages; i++)
-            for (int k = 0; k < 6 && r->phase[f].stage[i].stage->channels[k]; k++)
-                if (channel_of(r->phase[f].stage[i].stage->channels[k], name))
+            for (int k = 0; k < 6; k++)
+                if (channel_of(r->phase[f].stage[i].channel_name[k], name))
                     return 1;
     }
     return 0;
@@ -404,8 +447,8 @@ static int check_models(const struct recipe *r, struct error *e)
         if (!model_used(r, m->name))
             return complain(r->ini, n->at, e, "the model '%s' would change nothing: no stage reads it", m->name);
         if (!m->frozen && !trained)
-            return complain(r->ini, n->at, e, "the model '%s' is not frozen, but no phase trains it; add `frozen`",
-                            m->name);
+            return complain(r->ini, n->at, e, "the model '%s' is not frozen, but no phase trains it; %s", m->name,
+                            m->preset[0] ? "a new one has to be trained, in a phase with `train =`" : "add `frozen`");
     }
     if (!r->task_row->alphabet && !r->model.path[0] && !r->model.tokenizer[0])
         return fail(e, "%s: the task '%s' needs a trained model with its own tokenizer; give model.path=DIR",

@@ -208,44 +208,77 @@ static char *header_name(char *s, const char *kind)
     return !strncmp(s, kind, n) && (s[n] == ' ' || s[n] == '\t') ? trim(s + n + 1) : NULL;
 }
 
-static int parse_header(struct ini *ini, char *s, struct origin at, struct section **now, struct error *e)
+/* "phase rl", "models" ...: *name and *phase (NULL: none) of a section that is not a variant. */
+static int parse_place(struct ini *ini, char *s, struct origin at, const char **name, char **phase, struct error *e)
 {
     static const char *const names[] = {"params", "task", "model",  "models",       "rollout",   "optim",
                                         "eval",   "run",  "stages", "variant NAME", "phase NAME"};
+    *phase = header_name(s, "phase");
+    if (!*phase && !strcmp(s, "phase"))
+        return complain(ini, at, e, "a phase needs a name: [phase rl]");
+    int known = *phase != NULL;
+    for (size_t i = 0; !known && i + 2 < sizeof names / sizeof *names; i++)
+        known = !strcmp(s, names[i]);
+    if (!known)
+        return unknown(ini, at, "section", s, names, sizeof names / sizeof *names, e);
+    if (*phase && !ini_name(*phase))
+        return complain(ini, at, e, "'%.40s' is no name for a phase: letters, digits and '_', at most %d", *phase,
+                        MAX_NAME);
+    *name = *phase ? "phase" : s;
+    return 0;
+}
+
+/* [variant NAME] has its knobs; [variant NAME: SECTION] has what the variant adds to another section, or all of it.
+ * One section each, under a name that nobody but `variant=NAME` reads. */
+static int parse_variant(struct ini *ini, char *variant, struct origin at, char joined[MAX_JOINED], struct error *e)
+{
+    char *colon = strchr(variant, ':'), *phase;
+    const char *name;
+    int n = 0;
+    if (colon) {
+        *colon = 0;
+        variant = trim(variant);
+        if (parse_place(ini, trim(colon + 1), at, &name, &phase, e))
+            return -1;
+    }
+    if (!ini_name(variant))
+        return complain(ini, at, e, "'%.40s' is no name for a variant: letters, digits and '_', at most %d", variant,
+                        MAX_NAME);
+    snprintf(joined, MAX_JOINED, "variant %s", variant);
+    if (colon && !ini_section(ini, joined, NULL))
+        return complain(ini, at, e, "the section [%s] has to stand before this one", joined);
+    if (colon)
+        snprintf(joined, MAX_JOINED, "variant %s: %s%s%s", variant, name, phase ? " " : "", phase ? phase : "");
+    for (int i = 0; i < ini->sections; i++)
+        n += !strncmp(ini->section[i].name, "variant ", 8);
+    return n == MAX_VARIANTS ? complain(ini, at, e, "more than %d sections of variants", MAX_VARIANTS) : 0;
+}
+
+int ini_phases(const struct ini *ini)
+{
+    int n = 0;
+    for (int i = 0; i < ini->sections; i++)
+        n += ini->section[i].phase != NULL;
+    return n;
+}
+
+static int parse_header(struct ini *ini, char *s, struct origin at, struct section **now, struct error *e)
+{
     size_t n = strlen(s);
     if (s[n - 1] != ']')
         return complain(ini, at, e, "the section's ']' is missing");
     s[n - 1] = 0;
     s = trim(s + 1);
-    char *phase = header_name(s, "phase"), *variant = header_name(s, "variant"), joined[MAX_NAME + 10];
-    if (variant && !ini_name(variant))
-        return complain(ini, at, e, "'%.40s' is no name for a variant: letters, digits and '_', at most %d", variant,
-                        MAX_NAME);
-    if (variant) { /* one section each, which only `variant=NAME` reads */
-        snprintf(joined, sizeof joined, "variant %s", variant);
-        s = joined;
-    }
-    if (phase)
-        s = "phase";
-    else if (!strcmp(s, "phase"))
-        return complain(ini, at, e, "a phase needs a name: [phase rl]");
-    int known = phase || variant;
-    for (size_t i = 0; !known && i + 1 < sizeof names / sizeof *names; i++)
-        known = !strcmp(s, names[i]);
-    if (!known)
-        return unknown(ini, at, "section", s, names, sizeof names / sizeof *names, e);
-    if (phase && !ini_name(phase))
-        return complain(ini, at, e, "'%.40s' is no name for a phase: letters, digits and '_', at most %d", phase,
-                        MAX_NAME);
-    struct section *old = ini_section(ini, s, phase);
+    char *phase = NULL, *variant = header_name(s, "variant"), joined[MAX_JOINED];
+    const char *name = joined;
+    if (variant ? parse_variant(ini, variant, at, joined, e) : parse_place(ini, s, at, &name, &phase, e))
+        return -1;
+    struct section *old = ini_section(ini, name, phase);
     if (old)
         return complain(ini, at, e, "the section stands already in line %d", old->at.line);
-    int phases = 0;
-    for (int i = 0; i < ini->sections; i++)
-        phases += ini->section[i].phase != NULL;
-    if (phase && phases == MAX_PHASES)
+    if (phase && ini_phases(ini) == MAX_PHASES)
         return complain(ini, at, e, "more than %d phases", MAX_PHASES);
-    *now = ini_add_section(ini, s, phase, at);
+    *now = ini_add_section(ini, name, phase, at);
     return 0;
 }
 

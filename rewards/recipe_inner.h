@@ -5,7 +5,8 @@
 #define RECIPE_INNER_H
 #include "recipe.h"
 
-enum { MAX_NAME = 31, MAX_VARIANTS = 12, MAX_SECTIONS = 10 + MAX_VARIANTS + MAX_PHASES, MAX_OVERRIDES = 128 };
+enum { MAX_NAME = 31, MAX_VARIANTS = 24, MAX_SECTIONS = 10 + MAX_VARIANTS + MAX_PHASES, MAX_OVERRIDES = 128 };
+enum { MAX_JOINED = 2 * MAX_NAME + 20 }; /* "variant NAME: phase NAME" */
 
 struct origin {
     int line;          /* of the recipe; 0: its end, or nothing was written */
@@ -59,6 +60,7 @@ void ini_free(struct ini *ini);
 int ini_parse(struct ini *ini, const char *text, size_t len, char **title, struct error *e);
 struct section *ini_section(struct ini *ini, const char *name, const char *phase); /* NULL: none */
 struct section *ini_add_section(struct ini *ini, const char *name, const char *phase, struct origin at);
+int ini_phases(const struct ini *ini);
 struct entry *ini_entry(struct section *s, const char *key); /* NULL: none; s may be NULL */
 void ini_set(struct ini *ini, struct section *s, const char *key, const char *text, struct origin at);
 char *ini_unquote(struct ini *ini, const char *text, struct error *e); /* NULL on failure */

@@ -115,6 +115,8 @@ static const struct key_row run_keys[] = {
 static const struct key_row phase_keys[] = {
     STRING(phase, train, "policy", "The model that this phase trains."),
     CHOICE(phase, source, "rollout", "rollout|gold", "Learn from the policy's own samples, or from the task's texts."),
+    CHOICE(phase, part, "all", "all|first|second",
+           "Which training prompts: all, or one of two halves by a hash of the prompt, which share none."),
     INT(phase, steps, "0", 0, 100000000, "Steps of the phase."),
     NUMBER(phase, seconds, "0", 0, 1e9, "Stop the phase after so long; 0: no limit. Such a run is not reproducible.",
            NULL),

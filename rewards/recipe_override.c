@@ -136,6 +136,38 @@ static int override_one(struct ini *ini, const char *given, struct error *e)
     return override_place(ini, part[parts - 2], part[parts - 1], equals + 1, kind, at, e);
 }
 
+/* What [variant NAME: SECTION] says joins the section, over what stands there; where the recipe has no such section, it
+ * becomes it, at its own place among the phases. Before the command line is looked at, which may change it again. */
+static int join_sections(struct ini *ini, const char *variant, struct error *e)
+{
+    size_t n = strlen(variant);
+    for (int i = 0; i < ini->sections; i++) {
+        struct section *from = &ini->section[i];
+        if (strncmp(from->name, "variant ", 8) || strncmp(from->name + 8, variant, n) || from->name[8 + n] != ':')
+            continue;
+        const char *place = from->name + 8 + n + 2, *phase = !strncmp(place, "phase ", 6) ? place + 6 : NULL;
+        struct section *to = ini_section(ini, phase ? "phase" : place, phase);
+        for (int k = 0; to && k < from->entries; k++)
+            ini_set(ini, to, from->entry[k].key, from->entry[k].text, from->entry[k].at);
+        if (to)
+            continue;
+        if (phase && ini_phases(ini) == MAX_PHASES)
+            return complain(ini, from->at, e, "more than %d phases", MAX_PHASES);
+        from->name = ini_text(ini, phase ? "phase" : place, -1);
+        from->phase = phase ? ini_text(ini, phase, -1) : NULL;
+    }
+    return 0;
+}
+
+/* The name behind `variant=` among the overrides, where that is no knob of the recipe; NULL: none. */
+static const char *named_variant(struct ini *ini, const char *const *overrides, int count)
+{
+    for (int i = 0; i < count; i++)
+        if (!strncmp(overrides[i], "variant=", 8) && !ini_entry(ini_section(ini, "params", NULL), "variant"))
+            return overrides[i] + 8;
+    return NULL;
+}
+
 /* variant=NAME gives the knobs of [variant NAME]; what stands on the command line itself goes before. */
 static int apply_variant(struct ini *ini, struct error *e)
 {
@@ -144,7 +176,7 @@ static int apply_variant(struct ini *ini, struct error *e)
     const char *names[MAX_SECTIONS], *wanted = strchr(ini->variant, '=') + 1;
     int n = 0;
     for (int i = 0; i < ini->sections; i++)
-        if (!strncmp(ini->section[i].name, "variant ", 8))
+        if (!strncmp(ini->section[i].name, "variant ", 8) && !strchr(ini->section[i].name, ':'))
             names[n++] = ini->section[i].name + 8;
     snprintf(name, sizeof name, "variant %.*s", MAX_NAME, wanted);
     struct section *from = ini_section(ini, name, NULL), *params = ini_section(ini, "params", NULL);
@@ -167,6 +199,9 @@ int override_sections(struct recipe *r, const char *const *overrides, int count,
     struct ini *ini = r->ini;
     if (count > MAX_OVERRIDES)
         return fail(e, "more than %d overrides on the command line", MAX_OVERRIDES);
+    const char *variant = named_variant(ini, overrides, count);
+    if (variant && join_sections(ini, variant, e))
+        return -1;
     for (int i = 0; i < count; i++)
         if (override_one(ini, ini_text(ini, overrides[i], -1), e))
             return -1;

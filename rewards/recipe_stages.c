@@ -21,11 +21,13 @@ static void insert_line(struct lines *l, int at, enum stage_kind kind, struct en
     l->entry[at] = entry;
 }
 
-/* [stages] in the order written; a phase's own line takes the place of the same kind, other kinds go where the table of
- * kinds has them. Without [stages] the phase's order is the order. */
+/* [stages] in the order written, which is for phases that train the policy on rollouts; a phase's own line takes the
+ * place of the same kind, other kinds go where the table of kinds has them. Without [stages] the phase's order is the
+ * order. */
 static void collect_lines(struct ini *ini, const struct phase *p, struct section *own, struct lines *l)
 {
-    struct section *base = p->source == SOURCE_ROLLOUT ? ini_section(ini, "stages", NULL) : NULL;
+    int inherits = p->source == SOURCE_ROLLOUT && phase_trains_policy(p);
+    struct section *base = inherits ? ini_section(ini, "stages", NULL) : NULL;
     for (int i = 0; base && i < base->entries; i++)
         insert_line(l, l->n, (enum stage_kind)kind_find(base->entry[i].key), &base->entry[i]);
     int given = l->n;
@@ -70,8 +72,10 @@ static int find_kind(struct call *const *call, int n, enum stage_kind kind, int 
 
 static int insert_defaults(struct ini *ini, struct phase *p, struct call **call, struct error *e)
 {
-    int score = find_kind(call, p->stages, STAGE_SCORE, 1);
-    if (score >= 0 && find_kind(call, p->stages, STAGE_SHAPE, 0) < 0 &&
+    int score = find_kind(call, p->stages, STAGE_SCORE, 1), loss = find_kind(call, p->stages, STAGE_LOSS, 0);
+    const struct stage *learns = loss >= 0 ? stage_find(STAGE_LOSS, call[loss]->name) : NULL;
+    int needs = !learns || !(learns->reads & FIELD_COMPONENTS); /* labels of steps need no reward of the sample */
+    if (score >= 0 && needs && find_kind(call, p->stages, STAGE_SHAPE, 0) < 0 &&
         insert_call(ini, p, call, score + 1, STAGE_SHAPE, "sum", e))
         return -1;
     int advantage = find_kind(call, p->stages, STAGE_ADVANTAGE, 0);
@@ -154,6 +158,30 @@ static int resolve_argument(struct ini *ini, const struct stage *s, struct argum
     return 0;
 }
 
+/* The channels of a use: conditions decided, the model's name put in. */
+static int name_channels(const struct ini *ini, const struct call *c, struct stage_use *u, struct error *e)
+{
+    const struct stage *s = u->stage;
+    const struct param *rows[MAX_PARAMS];
+    int n = param_count(s->params), model = param_find(s->params, "model");
+    for (int i = 0; i < n; i++)
+        rows[i] = &s->params[i];
+    for (int k = 0; k < 6 && s->channels[k]; k++) {
+        const char *from = s->channels[k], *when = strstr(from, " if ");
+        int len = (int)(when ? when - from : (long)strlen(from));
+        if (when && !condition_holds(when + 4, rows, u->value, n))
+            continue;
+        const char *name = *from == '$' ? u->value[model].text : "";
+        int skip = *from == '$' ? (int)strcspn(from, ".") : 0;
+        if (strlen(name) > MAX_NAME)
+            return complain(ini, c->at, e, "%s: the name of a model has at most %d letters", c->name, MAX_NAME);
+        snprintf(u->channel_name[k], sizeof u->channel_name[k], "%s%.*s", name, len - skip, from + skip);
+        for (char *at = u->channel_name[k]; *at; at++) /* as in the key under [models] */
+            *at = *at == '-' ? '_' : *at;
+    }
+    return 0;
+}
+
 static int resolve_call(struct ini *ini, struct call *c, struct stage_use *u, struct error *e)
 {
     const struct stage *s = stage_find(c->kind, c->name);
@@ -172,7 +200,7 @@ static int resolve_call(struct ini *ini, struct call *c, struct stage_use *u, st
     if (rest.len > 0)
         u->value[param_find(s->params, "*")].text = ini_text(ini, rest.s, rest.len);
     text_free(&rest);
-    return bad;
+    return bad ? bad : name_channels(ini, c, u, e);
 }
 
 int stages_resolve(struct recipe *r, struct error *e)

@@ -80,7 +80,9 @@ struct stage {
     const struct param
         *params; /* a last text row "*" takes any other key with a number: its value is "key = number, ..." */
     unsigned reads, writes;  /* enum field */
-    const char *channels[6]; /* declared channels, NULL-terminated */
+    /* Declared channels, NULL-terminated: "critic.value"; "$model.score" of the model that the parameter `model` names;
+     * "critic.after if bootstrap=true" only where that holds. A use of the stage has them resolved (channel_name). */
+    const char *channels[6];
     unsigned gradients;      /* bit i: writes the gradient of channels[i] */
     enum couples couples;    /* losses */
     const struct state_row
@@ -99,6 +101,11 @@ double stat_mean(const double *x, const unsigned char *kept, int n); /* 0 when n
 double stat_std(const double *x, const unsigned char *kept, int n,
                 int ddof); /* two passes; exactly 0 for equal values and for fewer than 2 */
 int stat_count(const unsigned char *kept, int n);
+/* Share of the pairs (x with label 1, x with label 0) that x puts in this order, equal values half: the area under the
+ * receiver's curve. -1 where one of the labels is missing. */
+double stat_auc(const double *x, const unsigned char *label, int n);
+double logistic(double x);     /* 1 / (1 + exp(-x)) */
+double log_logistic(double x); /* its logarithm, without overflow */
 int stat_equal(const double *x, const unsigned char *kept,
                int n); /* 1: all kept values are the same, or none is kept */
 /* Weight of a component in the text that a row "*" collects, "name = number, name = number"; 1 when it is not named. */
@@ -143,6 +150,8 @@ double kl_estimate(int kind, double d, double *grad);
  * tokens, is not finite. */
 int rewards_finite(const struct batch *b, const char *stage, struct error *e);
 int kept_in_group(const struct batch *b, int group);
+/* The last trained token among [from, to) of the batch; -1: none. What is read behind a response stands there. */
+int last_trained(const struct batch *b, int from, int to);
 void drop_lone_samples(struct batch *b); /* groups with one kept sample lose it */
 
 #endif

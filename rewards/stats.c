@@ -4,6 +4,7 @@
  */
 #include "stage.h"
 #include "../model/base/error.h"
+#include "../model/base/mem.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -48,6 +49,54 @@ int rewards_finite(const struct batch *b, const char *stage, struct error *e)
                             t - b->sample_first[i], i);
     }
     return 0;
+}
+
+int last_trained(const struct batch *b, int from, int to)
+{
+    for (int t = to - 1; t >= from; t--)
+        if (b->trained[t])
+            return t;
+    return -1;
+}
+
+double log_logistic(double x)
+{
+    return x < 0 ? x - log1p(exp(x)) : -log1p(exp(-x));
+}
+
+double logistic(double x)
+{
+    return 1 / (1 + exp(-x));
+}
+
+struct ranked {
+    double x;
+    int positive;
+};
+
+static int by_value(const void *a, const void *b)
+{
+    double x = ((const struct ranked *)a)->x, y = ((const struct ranked *)b)->x;
+    return (x > y) - (x < y);
+}
+
+double stat_auc(const double *x, const unsigned char *label, int n)
+{
+    struct ranked *r = mem_alloc((size_t)n, sizeof *r);
+    double below = 0, won = 0, positives = 0;
+    for (int i = 0; i < n; i++)
+        r[i] = (struct ranked){x[i], label[i] != 0};
+    qsort(r, (size_t)n, sizeof *r, by_value);
+    for (int i = 0, end; i < n; i = end) {
+        double here[2] = {0, 0};
+        for (end = i; end < n && r[end].x == r[i].x; end++)
+            here[r[end].positive]++;
+        won += here[1] * (below + here[0] / 2);
+        below += here[0];
+        positives += here[1];
+    }
+    mem_free(r);
+    return below > 0 && positives > 0 ? won / (below * positives) : -1;
 }
 
 static int first_kept(const unsigned char *kept, int n)

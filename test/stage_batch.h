@@ -52,6 +52,13 @@ static const struct task line_task = {.row = &line_row};
 static struct item line_item = {.extra = {.s = (char *)"dog, park", .len = 9},
                                 .answer = {.s = (char *)"y\ny\n", .len = 4}};
 
+/* One number a token that a model says: all but log-probabilities and entropies. */
+static inline int is_of_head(const char *channel)
+{
+    return strstr(channel, ".value") || strstr(channel, ".after") || strstr(channel, ".score") ||
+           strstr(channel, ".step");
+}
+
 /* Sample `from` of the table becomes sample b->samples: one token a byte of its text. */
 static inline void add_sample(struct batch *b, int from, int like)
 {
@@ -82,7 +89,7 @@ static inline void add_sample(struct batch *b, int from, int like)
         b->channel[NOPROMPT].value[t] = l - rng_uniform(r, (uint64_t)(4 * k)); /* less likely without the prompt */
         b->logp_rollout[t] = b->logp_old[t] + 3 * (b->channel[REF].value[t] - l);
         for (int c = 0; c < b->channels; c++)
-            if (strstr(b->channel[c].name, ".value")) /* of critics */
+            if (is_of_head(b->channel[c].name)) /* of critics and judges */
                 b->channel[c].value[t] = 2 * rng_uniform(r, (uint64_t)(1000 + 40 * k + c)) - 1;
     }
     b->sample_first[i + 1] = b->tokens;
@@ -245,9 +252,6 @@ static inline void run_before(struct batch *b, enum stage_kind kind)
         run_named(b, STAGE_SCORE, "concise", "");
     if (kind > STAGE_SHAPE)
         run_named(b, STAGE_SHAPE, kind == STAGE_CREDIT ? "dense" : "sum", "");
-    double *last = batch_number(b, "value_last", LEVEL_SEQUENCE)->value;
-    for (int i = 0; i < b->samples; i++)
-        last[i] = 0.5;
     if (kind > STAGE_CREDIT) {
         run_named(b, STAGE_CREDIT, "gae", "");
         run_named(b, STAGE_CREDIT, "outcome", "");
@@ -255,9 +259,10 @@ static inline void run_before(struct batch *b, enum stage_kind kind)
     if (kind > STAGE_ADVANTAGE) {
         run_named(b, STAGE_ADVANTAGE, "pessimist", "");
         run_named(b, STAGE_ADVANTAGE, "group", "");
-        for (int c = 0; c < b->channels; c++) /* critics have moved on */
-            for (int t = 0; t < b->tokens && strstr(b->channel[c].name, ".value"); t++)
-                b->channel[c].value[t] *= 1.5;
+        for (int c = 0; c < b->channels; c++) /* critics have moved on, towards 0 or away from it */
+            for (int i = 0; i < b->samples && is_of_head(b->channel[c].name); i++)
+                for (int t = b->sample_first[i]; t < b->sample_first[i + 1]; t++)
+                    b->channel[c].value[t] *= (t - b->sample_first[i]) % 2 ? 0.6 : 1.5;
     }
 }
 

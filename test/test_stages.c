@@ -189,7 +189,7 @@ static int moves_when_equal(struct batch *b, const struct stage *s)
             else if (k != STAGE_SELECT)
                 run_named(b, (enum stage_kind)k, plain[k], "");
             if (k == STAGE_SCORE && s->writes & FIELD_OUTCOME)
-                run_named(b, STAGE_SCORE, "outcome", ""); /* what it made of the verdicts */
+                run_named(b, STAGE_SCORE, "outcome", "");    /* what it made of the verdicts */
             if (k == STAGE_SCORE && s->kind > STAGE_SCORE) { /* what some stages need beside the outcome */
                 run_named(b, STAGE_SCORE, "format", "");
                 run_named(b, STAGE_SCORE, "process", "");
@@ -324,6 +324,8 @@ static void every_parameter_changes_something(void **state)
             const struct param *row = &stages[i]->params[k];
             char value[16][64], base[64], args[256];
             int n = other_values(row, value), all = row->type == PARAM_CHOICE, any = 0;
+            if (strcmp(row->key, "model") == 0) /* names a channel: test_judges.c */
+                continue;
             base_of(stages[i], row, base);
             for (int j = 0; j < n; j++) {
                 snprintf(args, sizeof args, "%.63s%.40s=%.63s", base, row->key, value[j]);
@@ -367,6 +369,10 @@ static const struct {
     {STAGE_LOSS, "value_min", ""},
     {STAGE_LOSS, "value_min", "alpha=0.8;eps_v=0.05;huber=0.2;coef=1"},
     {STAGE_LOSS, "safe_penalty", "differentiable=current;entropy_floor=0"}, /* above it the entropy counts, detached */
+    {STAGE_LOSS, "bt", ""},
+    {STAGE_LOSS, "bt", "center=0.3;l2=0.2;smoothing=0.2;margin=0.5"},
+    {STAGE_LOSS, "steps", ""},
+    {STAGE_LOSS, "steps", "balanced=true"},
     {STAGE_LOSS, "nll", ""},
     {STAGE_LOSS, "nll", "agg=seq_sum_const"},
     {STAGE_REGULAR, "kl", "coef=0.7;estimator=k1"},

@@ -36,7 +36,8 @@ static void advantages_from_the_end(void **state)
     batch_free(&b);
 }
 
-/* Sample 3 is truncated: its end is worth 8, discounted once. */
+/* Sample 3 is truncated: the critic's value behind its last token is 8, discounted once; sample 5 is not, whatever is
+ * said there. */
 static void a_cut_response_ends_in_its_last_value(void **state)
 {
     (void)state;
@@ -44,11 +45,44 @@ static void a_cut_response_ends_in_its_last_value(void **state)
     open_batch(&b);
     for (int on = 0; on < 2; on++) {
         fill_batch(&b, 0, 0);
-        int last = b.sample_first[4] - 1;
-        double *value = channel_of_batch(&b, "critic.value")->value;
-        batch_number(&b, "value_last", LEVEL_SEQUENCE)->value[3] = 8;
+        int cut = b.sample_first[4] - 1, ended = b.sample_first[6] - 1;
+        const double *value = channel_of_batch(&b, "critic.value")->value;
+        double *after = channel_of_batch(&b, stage_find(STAGE_CREDIT, "gae")->channels[1])->value;
+        after[cut] = after[ended] = 8;
         run_named(&b, STAGE_CREDIT, "gae", on ? "gamma=0.5;bootstrap=true" : "gamma=0.5");
-        near_to(b.token_reward[last], (on ? 4 : 0) - value[last], 1e-15);
+        near_to(b.token_reward[cut], (on ? 4 : 0) - value[cut], 1e-15);
+        near_to(b.token_reward[ended], -value[ended], 1e-15);
+    }
+    batch_free(&b);
+}
+
+/* Three tokens cut off at the budget, gamma 0.9, lam 0.5, values 1, 2, 3, behind the last 4, a reward of 0.5 on the
+ * second: delta_3 = 0.9 * 4 - 3 = 0.6      A_3 = 0.6                          R_3 = 3.6 delta_2 = 0.5 + 0.9 * 3 - 2
+ * = 1.2    A_2 = 1.2 + 0.45 * 0.6 = 1.47      R_2 = 3.47 delta_1 = 0.9 * 2 - 1 = 0.8      A_1 = 0.8 + 0.45 * 1.47
+ * = 1.4615   R_1 = 2.4615 */
+static void a_cut_response_by_hand(void **state)
+{
+    (void)state;
+    struct batch b;
+    open_batch(&b);
+    fill_batch(&b, 0, 0);
+    const struct stage *gae = stage_find(STAGE_CREDIT, "gae");
+    double *value = channel_of_batch(&b, "critic.value")->value;
+    double *after = channel_of_batch(&b, gae->channels[1])->value;
+    int first = b.sample_first[6], n = b.sample_first[7] - first; /* "dog park" of sample 6, of which three stay */
+    assert_true(b.truncated[6] && n > 4);
+    for (int t = 0; t < n; t++)
+        b.trained[first + t] = t < 3;
+    for (int t = 0; t < 3; t++) {
+        value[first + t] = t + 1;
+        after[first + t] = t + 2;
+        b.token_reward[first + t] = t == 1 ? 0.5 : 0;
+    }
+    run_named(&b, STAGE_CREDIT, "gae", "gamma=0.9;lam=0.5;bootstrap=true");
+    const double want[] = {1.4615, 1.47, 0.6}, returns[] = {2.4615, 3.47, 3.6};
+    for (int t = 0; t < 3; t++) {
+        near_to(b.token_reward[first + t], want[t], 1e-14);
+        near_to(b.returns[first + t], returns[t], 1e-14);
     }
     batch_free(&b);
 }
@@ -221,13 +255,10 @@ static void scores_against_all_so_far(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(advantages_from_the_end),
-        cmocka_unit_test(a_cut_response_ends_in_its_last_value),
-        cmocka_unit_test(some_are_filtered),
-        cmocka_unit_test(drawn_samples_weigh_as_often),
-        cmocka_unit_test(pieces_of_a_flow),
-        cmocka_unit_test(the_soft_minimum_lies_between),
-        cmocka_unit_test(the_phase_follows_the_reward),
+        cmocka_unit_test(advantages_from_the_end),       cmocka_unit_test(a_cut_response_ends_in_its_last_value),
+        cmocka_unit_test(a_cut_response_by_hand),        cmocka_unit_test(some_are_filtered),
+        cmocka_unit_test(drawn_samples_weigh_as_often),  cmocka_unit_test(pieces_of_a_flow),
+        cmocka_unit_test(the_soft_minimum_lies_between), cmocka_unit_test(the_phase_follows_the_reward),
         cmocka_unit_test(scores_against_all_so_far),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

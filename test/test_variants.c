@@ -7,6 +7,11 @@ static const char base[] = "[params]\nlow = 0.2\nhigh = 0.2\n"
                            "[variant wide]\nhigh = 0.4\n"
                            "[variant both]\nlow = 0.1\nhigh = 0.3\n"
                            "[variant wrong]\nhihg = 1\n"
+                           "[variant judged]\nhigh = 0.5\n"
+                           "[variant judged: models]\nrm = init head=scalar\n"
+                           "[variant judged: phase judge]\ntrain = rm\nsteps = 3\nscore = outcome\nloss = bt\n"
+                           "[variant judged: rollout]\nsamples = 3\n"
+                           "[variant judged: phase rl]\nlr = 0.5\n"
                            "[task]\nname = chain\n[stages]\nscore = outcome\nadvantage = group\n"
                            "loss = clip(eps_low = $low, eps_high = $high)\n[phase rl]\nsteps = 1\n";
 
@@ -58,6 +63,47 @@ static void knobs_of_variants(void **state)
     }
 }
 
+/* Sections that a variant brings: joined with those of the recipe, or whole, where they stand among the phases. */
+static void sections_of_variants(void **state)
+{
+    (void)state;
+    struct recipe r, again;
+    struct error e;
+    char path[600];
+    if (load(&r, "variant=judged", "judge.steps=7", &e))
+        fail_msg("%s", e.text);
+    assert_int_equal(r.phases, 2);
+    assert_string_equal(r.phase[0].name, "judge");
+    assert_int_equal(r.phase[0].steps, 7); /* the command line goes before */
+    assert_string_equal(r.phase[0].train, "rm");
+    assert_int_equal(r.model_count, 1);
+    assert_int_equal(r.phase[1].rollout.samples, 3);
+    assert_true(r.phase[1].optim.lr == 0.5 && r.phase[1].steps == 1);
+    write_recipe("resolved.ini", r.text);
+    if (recipe_load(&again, in_folder(path, "resolved.ini"), NULL, 0, &e))
+        fail_msg("%s", e.text);
+    assert_string_equal(r.text, again.text);
+    recipe_free(&again);
+    recipe_free(&r);
+    assert_int_equal(load(&r, NULL, NULL, &e), 0); /* without it nothing of that is there */
+    assert_true(r.phases == 1 && r.model_count == 0 && r.rollout.samples == 8);
+    recipe_free(&r);
+    static const char *const wrong[][2] = {
+        {"[variant a: phase rl]\nlr = 1\n", "w.ini:1: the section [variant a] has to stand before this one"},
+        {"[variant a]\n[variant a: fase rl]\n", "w.ini:2: unknown section 'fase rl'; there is params"},
+        {"[variant a]\n[variant a: phase]\n", "w.ini:2: a phase needs a name"},
+        {"[variant a]\n[variant a: models]\n[variant a: models]\n", "w.ini:3: the section stands already in line 2"},
+        {"[variant a]\n[variant a: variant b]\n", "w.ini:2: unknown section 'variant b'"},
+        {"[variant :]\n", "w.ini:1: "},
+    };
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        write_recipe("w.ini", wrong[i][0]);
+        assert_int_equal(recipe_load(&r, in_folder(path, "w.ini"), NULL, 0, &e), -1);
+        if (!strstr(e.text, wrong[i][1]))
+            fail_msg("'%s' does not say '%s'", e.text, wrong[i][1]);
+    }
+}
+
 static void wrong_variants(void **state)
 {
     (void)state;
@@ -78,6 +124,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(knobs_of_variants),
+        cmocka_unit_test(sections_of_variants),
         cmocka_unit_test(wrong_variants),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

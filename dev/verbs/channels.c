@@ -4,19 +4,28 @@
 #include <stdio.h>
 #include <string.h>
 
-static const char *const view_suffix[VIEWS] = {"", "@noprompt"}; /* of a model's name in a channel */
+static const char *const view_suffix[VIEWS] = {"", "@noprompt", ""}; /* of a model's name in a channel */
+
+static enum view view_of(const char *channel)
+{
+    return strchr(channel, '@') ? VIEW_NOPROMPT : channel_is_behind(channel) ? VIEW_BEHIND : VIEW_WHOLE;
+}
 
 /* Is a channel of this model and view declared by a stage of the phase, before the loss (early) or from it on? */
 static int is_wanted(const struct phase *ph, const char *model, enum view view, int early)
 {
-    char name[48];
-    size_t n = (size_t)snprintf(name, sizeof name, "%s%s.", model, view_suffix[view]);
     for (int i = 0; i < ph->stages; i++)
-        for (int c = 0; c < 6 && ph->stage[i].stage->channels[c]; c++)
-            if ((ph->stage[i].stage->kind < STAGE_LOSS) == early &&
-                strncmp(ph->stage[i].stage->channels[c], name, n) == 0)
+        for (int c = 0; c < 6; c++) {
+            const char *name = ph->stage[i].channel_name[c];
+            if ((ph->stage[i].stage->kind < STAGE_LOSS) == early && channel_of(name, model) && view_of(name) == view)
                 return 1;
+        }
     return 0;
+}
+
+enum view channels_view(const struct phase *ph)
+{
+    return phase_reads_behind(ph) ? VIEW_BEHIND : VIEW_WHOLE;
 }
 
 /* Forward one model over the micro-batch; what its heads say of every trained token goes to the channels. */
@@ -26,8 +35,12 @@ static void forward_channels(struct trainer *t, const struct model *m, const cha
     struct micro *u = &t->micro;
     char name[40];
     snprintf(name, sizeof name, "%s%s", model, view_suffix[view]);
-    double *logp = trainer_values(t, name, "logp"), *entropy = trainer_values(t, name, "entropy");
-    double *value = trainer_values(t, name, "value");
+    static const char *const numbers[VIEWS][3] = {{"value"}, {"value"}, {"after", "score", "step"}}; /* of its head */
+    double *logp = NULL, *entropy = NULL;
+    if (view != VIEW_BEHIND) {
+        logp = trainer_values(t, name, "logp");
+        entropy = trainer_values(t, name, "entropy");
+    }
     model_forward(m, tape, &t->layout.rows, tape->kv, 0, tape->store);
     if (logp || entropy)
         model_head(m, tape, &t->layout, u->logp, u->entropy);
@@ -37,40 +50,69 @@ static void forward_channels(struct trainer *t, const struct model *m, const cha
         if (entropy)
             entropy[u->entry_token[j]] = u->entropy[j];
     }
-    if (value)
-        model_value(m, tape, &t->layout, u->logp);
-    for (int j = 0; j < u->entries && value; j++)
-        value[u->entry_token[j]] = u->logp[j];
+    for (int k = 0; k < 3 && numbers[view][k]; k++) {
+        double *value = trainer_values(t, name, numbers[view][k]);
+        if (value)
+            model_value(m, tape, &t->layout, u->logp);
+        for (int j = 0; j < u->entries && value; j++)
+            value[u->entry_token[j]] = u->logp[j];
+    }
 }
 
-void channels_early(struct trainer *t, const struct phase *ph)
+static int wanted_early(const struct phase *ph, const char *model, enum view view)
+{
+    return is_wanted(ph, model, view, 1) || (view == VIEW_NOPROMPT && is_wanted(ph, model, view, 0));
+}
+
+/* A sampled response may be one token longer than the context, since nothing follows its last token; to be read whole
+ * it may not. */
+static int check_room(const struct trainer *t, struct error *e)
+{
+    const struct batch *b = &t->batch;
+    for (int g = 0; g < b->groups; g++)
+        for (int i = b->group_first[g]; i < b->group_first[g + 1]; i++) {
+            int prompt = b->prompt_first[g + 1] - b->prompt_first[g], n = b->sample_first[i + 1] - b->sample_first[i];
+            if (prompt + n > t->s.arch.context)
+                return fail(e,
+                            "a prompt of %d and a response of %d tokens are more than the %d that a model can read; "
+                            "lower rollout.max_new",
+                            prompt, n, t->s.arch.context);
+        }
+    return 0;
+}
+
+int channels_early(struct trainer *t, const struct phase *ph, struct error *e)
 {
     const struct recipe *r = &t->s.recipe;
     for (int view = 0; view < VIEWS; view++) {
         int wanted[MAX_MODELS], any = 0, policy;
         for (int i = 0; i < r->model_count; i++)
-            any |= wanted[i] =
-                is_wanted(ph, r->models[i].name, view, 1) || (view && is_wanted(ph, r->models[i].name, view, 0));
-        any |= policy = is_wanted(ph, "policy", view, 1) || (view && is_wanted(ph, "policy", view, 0));
+            any |= wanted[i] = wanted_early(ph, r->models[i].name, view);
+        any |= policy = wanted_early(ph, "policy", view);
+        if (view == VIEW_BEHIND && (any || phase_reads_behind(ph)) && check_room(t, e))
+            return -1;
         for (int lo = 0, hi; any && lo < t->batch.groups; lo = hi) {
             hi = micro_end(t, lo, t->batch.groups);
             micro_fill(t, lo, hi, view);
             for (int i = 0; i < r->model_count; i++)
                 if (wanted[i])
-                    forward_channels(t, &t->model[i], r->models[i].name, view, &t->frozen_tape);
+                    forward_channels(t, &t->model[i], r->models[i].name, view, trainer_tape(t, i, 0));
             if (policy)
                 forward_channels(t, &t->s.policy, "policy", view, &t->tape);
         }
     }
+    return 0;
 }
 
 void channels_forward(struct trainer *t, const struct phase *ph)
 {
     const struct recipe *r = &t->s.recipe;
+    enum view view = channels_view(ph);
     for (int i = 0; i < r->model_count; i++)
-        if (is_wanted(ph, r->models[i].name, VIEW_WHOLE, 0))
-            forward_channels(t, &t->model[i], r->models[i].name, VIEW_WHOLE, &t->frozen_tape);
-    forward_channels(t, &t->s.policy, "policy", VIEW_WHOLE, &t->tape);
+        if (is_wanted(ph, r->models[i].name, view, 0))
+            forward_channels(t, &t->model[i], r->models[i].name, view, trainer_tape(t, i, 0));
+    if (view == VIEW_WHOLE)
+        forward_channels(t, &t->s.policy, "policy", view, &t->tape);
 }
 
 /* Gradients of the policy from those of its log-probabilities and entropies. */
@@ -86,24 +128,31 @@ static void backward_policy(struct trainer *t)
     model_backward(&t->s.policy, &t->tape, &t->layout, u->glogp, u->gentropy);
 }
 
-/* Likewise of a model with a value head. Its forward pass is done once more, on the tape that keeps everything. */
-static void backward_value(struct trainer *t, struct model *m, const char *name)
+/* Likewise of further model i, with a value head, from the channel that the phase trains. Its forward pass is done once
+ * more, on the tape that keeps everything. */
+static void backward_value(struct trainer *t, const struct phase *ph, int i)
 {
+    static const char *const heads[] = {"value", "score", "step"};
+    const char *name = t->s.recipe.models[i].name, *head = heads[0];
+    struct model *m = &t->model[i];
     struct micro *u = &t->micro;
-    const double *grad = trainer_channel(t, name, "value")->grad;
+    struct tape *tape = trainer_tape(t, i, 1);
+    if (phase_reads_behind(ph))
+        head = heads[t->s.recipe.models[i].head == HEAD_STEP ? 2 : 1];
+    const double *grad = trainer_channel(t, name, head)->grad;
     for (int j = 0; j < u->entries; j++)
         u->glogp[j] = grad[u->entry_token[j]];
-    model_forward(m, &t->tape, &t->layout.rows, t->tape.kv, 0, t->tape.store);
-    model_value(m, &t->tape, &t->layout, u->logp);
-    model_value_backward(m, &t->tape, &t->layout, u->glogp);
+    model_forward(m, tape, &t->layout.rows, tape->kv, 0, tape->store);
+    model_value(m, tape, &t->layout, u->logp);
+    model_value_backward(m, tape, &t->layout, u->glogp);
 }
 
 void channels_backward(struct trainer *t, const struct phase *ph)
 {
     const struct recipe *r = &t->s.recipe;
-    if (strcmp(ph->train, "policy") == 0)
+    if (phase_trains_policy(ph))
         backward_policy(t);
     for (int i = 0; i < r->model_count; i++)
         if (phase_trains(ph, r->models[i].name))
-            backward_value(t, &t->model[i], r->models[i].name);
+            backward_value(t, ph, i);
 }

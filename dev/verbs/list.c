@@ -165,9 +165,14 @@ static const struct {
      "  system = TEXT\n      Message of the system, in front of the conversation.\n"},
     {"models", "Models beside the policy.",
      "  NAME = init frozen\n      A copy of the policy as the warm-up leaves it.\n"
-     "  NAME = path:DIR frozen\n      A model of its own. Stages read it through channels, as ref.logp.\n"},
+     "  NAME = path:DIR frozen\n      A model of its own. Stages read it through channels, as ref.logp.\n"
+     "  NAME = preset:PRESET head=step\n      A new one, to be trained in a phase with `train = NAME`. head=scalar: "
+     "one "
+     "number a response (or a token, for critics);\n      head=step: one a step.\n"},
     {"variant", "Other values of the knobs, what other programs compute under the same name.",
-     "  [variant NAME]\n  KNOB = VALUE ...\n      Taken with variant=NAME on the command line.\n"},
+     "  [variant NAME]\n  KNOB = VALUE ...\n      Taken with variant=NAME on the command line.\n"
+     "  [variant NAME: SECTION]\n  KEY = VALUE ...\n      What the variant adds to a section, or a whole one, as "
+     "[variant NAME: phase rm].\n"},
     {"stages", "What is done with the samples of a rollout, a line a kind.",
      "  KIND = NAME(key = value, ...), ...\n      `train_rl list stages` has kinds and names. They run in the order of "
      "the "

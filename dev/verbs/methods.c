@@ -92,8 +92,9 @@ static size_t variant_at(const struct settings *s, int i, int *first)
     const char *name = s->row[i].name;
     if (strncmp(name, prefix, PREFIX))
         return 0;
-    size_t n = strcspn(name + PREFIX, ".");
-    *first = i == 0 || strncmp(s->row[i - 1].name, name, PREFIX + n + 1) != 0;
+    size_t n = strcspn(name + PREFIX, ".:"); /* "variant NAME.knob", or "variant NAME: SECTION.key" */
+    const char *before = i > 0 ? s->row[i - 1].name : "";
+    *first = strncmp(before, name, PREFIX + n) != 0 || !strchr(".:", before[PREFIX + n]);
     return n;
 }
 
@@ -124,7 +125,8 @@ int variants_print(FILE *f)
                 continue;
             if (first)
                 fprintf(f, "%s  %-16s variant=%.*s:", here++ ? "\n" : "", r->name, (int)n, s.row[i].name + PREFIX);
-            fprintf(f, "%s %s = %s", first ? "" : ",", s.row[i].name + PREFIX + n + 1, s.row[i].value);
+            const char *key = s.row[i].name + PREFIX + n + 1;
+            fprintf(f, "%s %s = %s", first ? "" : ",", key + (*key == ' '), s.row[i].value);
         }
         fputs(here ? "\n" : "", f);
         found += here;

@@ -9,13 +9,6 @@ int group_kept(const struct batch *b, int g)
     return stat_count(b->kept + b->group_first[g], b->group_first[g + 1] - b->group_first[g]) > 0;
 }
 
-/* Nothing is predicted from a response's last token, so it needs no row. */
-static int response_rows(const struct batch *b, int i)
-{
-    int n = b->sample_first[i + 1] - b->sample_first[i];
-    return n > 1 ? n - 1 : 0;
-}
-
 /* Room that a group needs: head entries may be more than rows, since a response's last token has the one and not the
  * other. */
 static int group_room(const struct batch *b, int g)
@@ -40,21 +33,25 @@ int micro_end(const struct trainer *t, int g0, int end)
     return g;
 }
 
-/* Rows, segments and entries of one kept sample, whose prompt is segment `parent` ending at row `last`. */
-static void micro_sample(struct trainer *t, int i, int parent, int last, int *rows, int *segments)
+/* Rows, segments and entries of one kept sample, whose prompt is segment `parent` ending at row `last`. Nothing is
+ * predicted from a response's last token, so it needs no row where predictions are read. */
+static void micro_sample(struct trainer *t, int i, int parent, int last, enum view view, int *rows, int *segments)
 {
     struct micro *m = &t->micro;
     const struct batch *b = &t->batch;
     int first = b->sample_first[i], n = b->sample_first[i + 1] - first, S = b->max_support;
-    if (n > 1)
-        m->segment[(*segments)++] = (struct segment){parent, *rows, n - 1};
+    int behind = view == VIEW_BEHIND, own = behind ? n : n - 1;
+    if (own > 0)
+        m->segment[(*segments)++] = (struct segment){parent, *rows, own};
     for (int k = 0; k < n; k++) {
-        if (k < n - 1)
+        if (k < own)
             m->ids[*rows + k] = b->id[first + k];
         if (!b->trained[first + k])
             continue;
         int j = m->entries++;
-        m->entry_row[j] = k ? *rows + k - 1 : last; /* the first token is predicted from the prompt's last */
+        m->entry_row[j] = behind ? *rows + k
+                          : k    ? *rows + k - 1
+                                 : last; /* the first token is predicted from the prompt's last */
         m->entry_target[j] = b->id[first + k];
         m->entry_token[j] = first + k;
         m->temperature[j] = b->temperature[i];
@@ -63,7 +60,7 @@ static void micro_sample(struct trainer *t, int i, int parent, int last, int *ro
             memcpy(m->support + (size_t)j * S, b->support + (size_t)(first + k) * S, (size_t)S * sizeof *m->support);
         }
     }
-    *rows += response_rows(b, i);
+    *rows += own;
 }
 
 /* What stands in front of the responses of group g: its prompt, or a single first token. Returns its length. */
@@ -98,7 +95,7 @@ void micro_fill(struct trainer *t, int g0, int g1, enum view view)
         rows += n;
         for (int i = b->group_first[g], last = rows - 1; i < b->group_first[g + 1]; i++)
             if (b->kept[i] && b->sample_first[i + 1] > b->sample_first[i])
-                micro_sample(t, i, parent, last, &rows, &segments);
+                micro_sample(t, i, parent, last, view, &rows, &segments);
     }
     m->group_segment[g1 - g0] = segments;
     m->group_entry[g1 - g0] = m->entries;

@@ -3,8 +3,10 @@
 #define MICRO_H
 #include "trainer.h"
 
-/* What the responses stand behind: their prompt, or nothing but a first token. */
-enum view { VIEW_WHOLE, VIEW_NOPROMPT, VIEWS };
+/* What the responses stand behind, and where numbers are read: behind their prompt, at the rows that predict their
+ * tokens; behind nothing but a first token, likewise; behind their prompt, at the rows of the tokens themselves, the
+ * last one too, which predicts nothing but has seen all. */
+enum view { VIEW_WHOLE, VIEW_NOPROMPT, VIEW_BEHIND, VIEWS };
 
 int group_kept(const struct batch *b, int g); /* some sample of the group counts */
 /* The end of the micro-batch that begins with group g0: as many whole groups as fit. */

@@ -96,7 +96,8 @@ static int override_texts(const struct method *m, const json_t *params, struct t
 static int find_phase(struct evaluation_of_line *v, struct error *e)
 {
     for (int i = 0; i < v->recipe.phases && !v->phase; i++)
-        if (v->recipe.phase[i].source == SOURCE_ROLLOUT && !v->recipe.phase[i].branch[0])
+        if (v->recipe.phase[i].source == SOURCE_ROLLOUT && !v->recipe.phase[i].branch[0] &&
+            phase_trains_policy(&v->recipe.phase[i]))
             v->phase = &v->recipe.phase[i];
     return v->phase ? 0 : fail(e, "the recipe '%s' has no phase that learns from rollouts", v->recipe.name);
 }
@@ -248,6 +249,8 @@ static struct component *datum_component(struct batch *b, const struct datum *d)
 static int read_datum(struct batch *b, int i, const struct datum *d, const json_t *sample, struct error *e)
 {
     int first = b->sample_first[i], n = b->sample_first[i + 1] - first;
+    if (d->to == DATUM_CHANNEL && d->level == LEVEL_SEQUENCE) /* behind the last token */
+        return n ? read_number(sample, d->key, &b->channel[batch_channel(b, d->name, 1)].value[first + n - 1], e) : 0;
     if (d->to == DATUM_CHANNEL)
         return read_numbers(sample, d->key, b->channel[batch_channel(b, d->name, 1)].value + first, n, e);
     double *to = datum_component(b, d)->value;
@@ -387,18 +390,19 @@ static int read_line(struct evaluation_of_line *v, struct error *e)
 static int bind_channels(struct evaluation_of_line *v, struct stage_use *u, struct error *e)
 {
     struct batch *b = &v->batch;
-    for (int c = 0; c < 6 && u->stage->channels[c]; c++) {
+    for (int c = 0; c < 6; c++) {
         int known = b->channels;
-        u->channel[c] = batch_channel(b, u->stage->channels[c], (int)(u->stage->gradients >> c & 1));
+        const char *name = u->channel_name[c], *key = name;
+        if (!*name)
+            continue;
+        u->channel[c] = batch_channel(b, name, (int)(u->stage->gradients >> c & 1));
         if (u->channel[c] < known || b->tokens == 0)
             continue;
-        const char *key = u->stage->channels[c];
         const struct datum *tables[] = {common, v->method ? v->method->data : NULL};
         for (int k = 0; k < 2; k++)
             for (const struct datum *d = tables[k]; d && d->key; d++)
-                key = strcmp(d->name, u->stage->channels[c]) ? key : d->key;
-        return fail(e, "the stage '%s' reads %s: the samples have no \"%s\"", u->stage->name, u->stage->channels[c],
-                    key);
+                key = strcmp(d->name, name) ? key : d->key;
+        return fail(e, "the stage '%s' reads %s: the samples have no \"%s\"", u->stage->name, name, key);
     }
     return 0;
 }
@@ -426,9 +430,11 @@ static int is_given(const struct evaluation_of_line *v, const struct stage *s)
 static int is_idle(const struct evaluation_of_line *v, const struct stage_use *u)
 {
     int coef = param_find(u->stage->params, "coef"), missing = 0;
-    for (int c = 0; c < 6 && u->stage->channels[c]; c++) {
+    for (int c = 0; c < 6; c++) {
         int at = 0;
-        while (at < v->batch.channels && strcmp(v->batch.channel[at].name, u->stage->channels[c]))
+        if (!u->channel_name[c][0])
+            continue;
+        while (at < v->batch.channels && strcmp(v->batch.channel[at].name, u->channel_name[c]))
             at++;
         missing |= at == v->batch.channels;
     }

@@ -30,15 +30,26 @@ static const struct {
     {"rewards/advantage", {NULL}},
     {"rewards/loss", {NULL}},
     {"rewards/regular", {NULL}},
-    {"dev/verbs", {"session.c", "evaluate.c", "rundir.c", "trainer.c", "micro.c", "channels.c", "runlog.c"}},
+    {"dev/verbs",
+     {"session.c", "evaluate.c", "rundir.c", "trainer.c", "micro.c", "channels.c", "prompts.c", "runlog.c"}},
     {".", {"train_rl.c"}},
     {"dev/onefile", {"main.c"}},
 };
 
 /* What is not part of training: statements with these words are left out. */
-static const char *const left_out[] = {"trainer_look",     "watch",         "watch_context",     "path_arch",
-                                       "checkpoint_load",  "resume_is_due", "resume_checkpoint", "draw_curves",
-                                       "report_diagnosis", "diagnosis",     "saved_at",          NULL};
+static const char *const left_out[] = {"trainer_look",
+                                       "watch",
+                                       "watch_context",
+                                       "path_arch",
+                                       "preset_arch",
+                                       "checkpoint_load",
+                                       "resume_is_due",
+                                       "resume_checkpoint",
+                                       "draw_curves",
+                                       "report_diagnosis",
+                                       "diagnosis",
+                                       "saved_at",
+                                       NULL};
 
 static int is_read(const struct onefile *f, const char *path)
 {

@@ -112,6 +112,9 @@ static void print_stage(struct text *out, const struct stage_use *u)
         text_add(out, ",\n             .value = ", -1);
         print_values(out, u->stage->params, u->value, "                 ");
     }
+    for (int c = 0; c < 6; c++)
+        if (u->channel_name[c][0])
+            text_addf(out, ",\n             .channel_name[%d] = \"%s\"", c, u->channel_name[c]);
     text_add(out, "},\n", -1);
 }
 
@@ -136,8 +139,9 @@ static void print_models(struct text *out, const struct recipe *r)
     text_addf(out, "    .model_count = %d,\n    .models = {\n", r->model_count);
     for (int i = 0; i < r->model_count; i++) {
         const struct model_use *m = &r->models[i];
-        text_addf(out, "        {.name = \"%s\", .init = %d, .frozen = %d, .scalar = %d},\n", m->name, m->init,
-                  m->frozen, m->scalar);
+        static const char *const heads[] = {"HEAD_NONE", "HEAD_SCALAR", "HEAD_STEP"};
+        text_addf(out, "        {.name = \"%s\", .init = %d, .frozen = %d, .head = %s},\n", m->name, m->init, m->frozen,
+                  heads[m->head]);
     }
     text_add(out, "    },\n", -1);
 }
@@ -191,8 +195,8 @@ int onefile_recipe(const struct session *s, struct text *out, struct error *e)
     for (int i = 0; i < r->model_count; i++)
         if (!r->models[i].init)
             return fail(e,
-                        "the model %s comes from a directory, whose files need their readers: the recipe cannot be "
-                        "one file",
+                        "the model %s is no copy of the policy; one that comes from a directory or a preset needs "
+                        "more than one file has",
                         r->models[i].name);
     text_add(out,
              "/* The recipe, resolved: every key and parameter with its value. Sizes follow from each other (the "

@@ -82,7 +82,7 @@ json_t *runlog_line(const struct trainer *t, const struct phase *ph, double lr, 
     set_number(o, "loss", metric_value(m, "loss", 0));
     set_number(o, "grad_norm", metric_value(m, "grad_norm", 0));
     set_number(o, "kl", metric_value(m, "kl", NAN));
-    set_number(o, "entropy", trainer_entropy(t));
+    set_number(o, "entropy", phase_reads_behind(ph) ? NAN : trainer_entropy(t)); /* the policy took no part */
     set_number(o, "clip_share", metric_value(m, "clip_share", 0));
     set_number(o, "zero_variance", rollout_phase ? zero_variance(b) : NAN);
     set_number(o, "truncated", rollout_phase ? share(b, is_truncated) : NAN);

@@ -99,20 +99,28 @@ static int end_of_tokenizer(struct session *s, struct error *e)
     return eos < 0 ? 0 : token_ids_end(&s->special, eos, 0, e);
 }
 
+const struct preset *session_preset(const char *name, const char *where, struct error *e)
+{
+    const struct preset *p = preset_find(name);
+    const char *names[64];
+    int n = 0;
+    for (const struct preset *q = presets; q->name && n < 64; q++)
+        names[n++] = q->name;
+    const char *near = p ? NULL : nearest_name(name, names, n);
+    if (near)
+        fail(e, "%s=%s: there is no such preset, did you mean '%s'?", where, name, near);
+    else if (!p)
+        fail(e, "%s=%s: there is no such preset; `train_rl list models` shows them", where, name);
+    return p;
+}
+
 /* A preset with the recipe's sizes on top; vocabulary and context follow from tokenizer and task. */
 static int arch_from_preset(struct session *s, struct error *e)
 {
     const struct model_config *c = &s->recipe.model;
-    const struct preset *p = preset_find(c->preset);
-    if (!p) {
-        const char *names[64];
-        int n = 0;
-        for (const struct preset *q = presets; q->name; q++)
-            names[n++] = q->name;
-        const char *near = nearest_name(c->preset, names, n);
-        return near ? fail(e, "model.preset=%s: there is no such preset, did you mean '%s'?", c->preset, near)
-                    : fail(e, "model.preset=%s: there is no such preset; `train_rl list models` shows them", c->preset);
-    }
+    const struct preset *p = session_preset(c->preset, "model.preset", e);
+    if (!p)
+        return -1;
     struct arch *a = &s->arch;
     *a = p->arch;
     s->small_init = p->small;

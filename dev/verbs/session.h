@@ -27,6 +27,9 @@ void session_close(struct session *s);
 /* Fails where the directory of a run was given for that of its model, and says which that is. */
 int session_check_model(const char *dir, struct error *e);
 
+/* The preset of this name; NULL: there is none, `where` (a key or a model) names it with the nearest one. */
+const struct preset *session_preset(const char *name, const char *where, struct error *e);
+
 /* Only what a checkpoint directory holds, or a file of llama2.c and what lies beside it: tokenizer (NULL when there is
  * none; `tokenizer` names another unless it is empty), architecture, weights. */
 int session_open_model(struct session *s, const char *path, const char *tokenizer, int threads, struct error *e);

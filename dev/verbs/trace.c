@@ -55,16 +55,21 @@ static int phase_number(const struct recipe *r, const char *name, struct error *
                 near ? "'?" : "");
 }
 
-/* The phase that the trainer stands in, if something is left to do there that is worth a look; else the first one with
- * rollouts, else the first. */
+static int is_worth_a_look(const struct phase *ph)
+{
+    return ph->source == SOURCE_ROLLOUT && phase_trains_policy(ph);
+}
+
+/* The phase that the trainer stands in, if something is left to do there that is worth a look; else the first one in
+ * which the policy learns from rollouts, else the first. */
 static int default_phase(const struct trainer *t)
 {
     const struct recipe *r = &t->s.recipe;
     int p = t->phase;
-    if (p < r->phases && r->phase[p].source == SOURCE_ROLLOUT && t->phase_step < r->phase[p].steps)
+    if (p < r->phases && is_worth_a_look(&r->phase[p]) && t->phase_step < r->phase[p].steps)
         return p;
     for (p = 0; p < r->phases; p++)
-        if (r->phase[p].source == SOURCE_ROLLOUT)
+        if (is_worth_a_look(&r->phase[p]))
             return p;
     return 0;
 }
@@ -86,6 +91,8 @@ static int choose_step(struct job *j, struct error *e)
                     x->phase_step);
     x->group = j->value[OPTION_GROUP].off ? -1 : (int)j->value[OPTION_GROUP].num;
     const struct phase *ph = &r->phase[x->phase];
+    if (!phase_trains_policy(ph))
+        return fail(e, "phase %s trains '%s'; only steps of the policy can be traced", ph->name, ph->train);
     int groups = ph->source == SOURCE_ROLLOUT ? ph->rollout.prompts : ph->batch;
     if (x->group >= groups)
         return fail(e, "a step of phase %s has the groups 0 to %d, there is no group %d", ph->name, groups - 1,

@@ -266,9 +266,9 @@ static json_t *held_lists(const struct trainer *t, int g)
 static json_t *gradients_object(const struct batch *b, int g, const struct stage_use *u)
 {
     json_t *o = json_object();
-    for (int c = 0; c < 6 && u->stage->channels[c]; c++) {
+    for (int c = 0; c < 6; c++) {
         const struct channel *ch = &b->channel[u->channel[c]];
-        if (u->stage->gradients >> c & 1)
+        if (u->channel_name[c][0] && u->stage->gradients >> c & 1)
             json_object_set_new(o, ch->name, token_lists(b, g, ch->grad));
     }
     return o;

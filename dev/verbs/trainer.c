@@ -106,19 +106,59 @@ static int path_arch(const struct model_use *u, struct arch *a, struct error *e)
     return checkpoint_arch(u->path, a, &special, e);
 }
 
+/* A preset that reads the policy's tokens. */
+static int preset_arch(const struct trainer *t, const struct model_use *u, struct arch *a, int *small, struct error *e)
+{
+    const struct preset *p = session_preset(u->preset, u->name, e);
+    if (!p)
+        return -1;
+    *a = p->arch;
+    *small = p->small;
+    a->V = t->s.arch.V;
+    a->context = t->s.arch.context;
+    return 0;
+}
+
+/* The shape of further model i: the policy's, that of a directory, or a preset. */
+static int model_arch(const struct trainer *t, const struct model_use *u, struct arch *a, int *small, struct error *e)
+{
+    const struct session *s = &t->s;
+    *a = s->arch;
+    *small = s->small_init;
+    if (u->path[0] && path_arch(u, a, e))
+        return -1;
+    if (u->preset[0] && preset_arch(t, u, a, small, e))
+        return -1;
+    int longest = s->max_prompt + at_least(session_max_new(&s->recipe), s->max_gold);
+    longest = longest < s->arch.context ? longest : s->arch.context;
+    if (a->V != s->arch.V)
+        return fail(e, "model %s has a vocabulary of %d, the policy one of %d", u->name, a->V, s->arch.V);
+    if (a->context < longest)
+        return fail(e, "model %s reads at most %d tokens, prompts and responses may have %d; lower rollout.max_new",
+                    u->name, a->context, longest);
+    a->value_head = u->head != HEAD_NONE;
+    return 0;
+}
+
 static int open_model(struct trainer *t, int i, struct error *e)
 {
     const struct model_use *u = &t->s.recipe.models[i];
-    struct arch a = t->s.arch;
-    if (!u->init && path_arch(u, &a, e))
+    struct arch a;
+    int small;
+    if (model_arch(t, u, &a, &small, e))
         return -1;
-    if (a.V != t->s.arch.V)
-        return fail(e, "model %s has a vocabulary of %d, the policy one of %d", u->name, a.V, t->s.arch.V);
-    a.value_head = u->scalar;
-    if (open_twin(t, &t->model[i], &a, !u->frozen, e))
+    if (u->preset[0] ? model_create(&t->model[i], &a, small, &t->s.device, 1, e)
+                     : open_twin(t, &t->model[i], &a, !u->frozen, e))
         return -1;
     t->model_ready[i] = !u->init;
-    return u->init ? 0 : checkpoint_load(&t->model[i], u->path, e);
+    if (u->preset[0])
+        model_init(&t->model[i], t->s.recipe.run.seed + 1 + (uint64_t)i); /* not as the policy begins */
+    return u->path[0] ? checkpoint_load(&t->model[i], u->path, e) : 0;
+}
+
+struct tape *trainer_tape(struct trainer *t, int i, int training)
+{
+    return t->own_tape[i].max_rows ? &t->own_tape[i] : training ? &t->tape : &t->frozen_tape;
 }
 
 int trainer_records(const struct trainer *t)
@@ -168,6 +208,8 @@ static size_t planned_bytes(const struct trainer *t)
     size_t weights = model_bytes(&t->s.policy, 0);
     for (int i = 0; i < t->s.recipe.model_count; i++)
         weights += model_bytes(&t->s.policy, t->s.arch.lora.rank && t->s.recipe.models[i].init);
+    for (int i = 0; i < t->s.recipe.model_count; i++)
+        weights += t->own_tape[i].arena.total;
     return weights + t->tape.arena.total + t->frozen_tape.arena.total + t->sampler.arena.total +
            t->sampler.tape.arena.total;
 }
@@ -182,6 +224,16 @@ static int plan_memory(struct trainer *t, const struct plan *p, struct error *e)
     tape_plan(&t->tape, &s->arch, &s->device, t->micro_rows, t->micro_rows, store, 1);
     if (s->recipe.model_count)
         tape_plan(&t->frozen_tape, &s->arch, &s->device, t->micro_rows, t->micro_rows, store, 0);
+    for (int i = 0; i < s->recipe.model_count; i++) {
+        const struct model_use *u = &s->recipe.models[i];
+        struct arch a;
+        int small;
+        if (u->init)
+            continue;
+        if (model_arch(t, u, &a, &small, e))
+            return -1;
+        tape_plan(&t->own_tape[i], &a, &s->device, t->micro_rows, t->micro_rows, store, !u->frozen);
+    }
     sampler_plan(&t->sampler, &s->arch, &s->device, p->slots, s->max_prompt, p->max_new, p->support);
     double need = (double)planned_bytes(t) / (1 << 20), asked = s->recipe.run.memory;
     double limit = asked > 0 ? asked : most_of_machine * (double)mem_machine() / (1 << 20);
@@ -198,8 +250,8 @@ static int reads_view(const struct recipe *r, const char *view)
 {
     for (int f = 0; f < r->phases; f++)
         for (int i = 0; i < r->phase[f].stages; i++)
-            for (int c = 0; c < 6 && r->phase[f].stage[i].stage->channels[c]; c++)
-                if (strstr(r->phase[f].stage[i].stage->channels[c], view))
+            for (int c = 0; c < 6; c++)
+                if (strstr(r->phase[f].stage[i].channel_name[c], view))
                     return 1;
     return 0;
 }
@@ -228,6 +280,9 @@ int trainer_reserve(struct trainer *t, struct error *e)
     tape_commit(&t->tape);
     if (t->s.recipe.model_count)
         tape_commit(&t->frozen_tape);
+    for (int i = 0; i < t->s.recipe.model_count; i++)
+        if (t->own_tape[i].max_rows)
+            tape_commit(&t->own_tape[i]);
     sampler_commit(&t->sampler);
     layout_create(&t->layout, &t->s.device, t->s.arch.V, t->micro_rows, t->micro_groups * (p.group_samples + 1),
                   t->micro_groups, t->micro_rows, p.support);
@@ -266,9 +321,11 @@ void trainer_close(struct trainer *t)
     sampler_free(&t->sampler);
     tape_free(&t->tape);
     tape_free(&t->frozen_tape);
-    for (int i = 0; i < MAX_MODELS; i++)
+    for (int i = 0; i < MAX_MODELS; i++) {
+        tape_free(&t->own_tape[i]);
         if (t->model[i].tensor)
             model_free(&t->model[i]);
+    }
     for (int i = 0; i < MAX_PHASES; i++)
         if (t->snapshot[i].tensor)
             model_free(&t->snapshot[i]);

@@ -43,6 +43,7 @@ struct trainer {
     struct batch batch;
     struct layout layout;
     struct tape tape, frozen_tape;
+    struct tape own_tape[MAX_MODELS]; /* of models that may have another shape than the policy: trainer_tape */
     struct micro micro;
     int micro_groups, micro_rows; /* limits of a micro-batch; results do not depend on them */
     struct item *item;            /* [max groups] */
@@ -84,6 +85,9 @@ int trainer_records(const struct trainer *t);
 void trainer_look(struct trainer *t, const struct sight *s);
 /* The phase that this one branches from; -1: none, -2: it names no earlier phase. */
 int trainer_branch(const struct recipe *r, int phase);
+
+/* The tape for further model i; training: one that keeps what the backward pass needs. */
+struct tape *trainer_tape(struct trainer *t, int i, int training);
 
 /* The channel model[@view].head of the batch, e.g. ("policy", "logp"), ("policy@noprompt", "logp"); NULL: no stage
  * asked for it. */

@@ -19,9 +19,9 @@ static const struct param params[] = {
     {0}};
 
 /* Held at -100, so that a ratio of two is a number. */
-static double logistic(double x)
+static double held_logistic(double x)
 {
-    return 1 / (1 + exp(-fmax(x, -100)));
+    return logistic(fmax(x, -100));
 }
 
 static double accepted_share(const struct batch *b, int i, const double *process)
@@ -50,7 +50,7 @@ static double responsiveness(const double *gap, const unsigned char *kept, int n
     double mean = stat_mean(gap, kept, n);
     for (int i = 0; i < n; i++)
         near[i] = kept[i] && (gap[i] - mean) * (gap[i] - mean) <= tau;
-    double scale = stat_count(near, n) ? logistic(stat_mean(gap, near, n)) / logistic(mean) : 1;
+    double scale = stat_count(near, n) ? held_logistic(stat_mean(gap, near, n)) / held_logistic(mean) : 1;
     mem_free(near);
     return scale;
 }
@@ -68,10 +68,10 @@ static int run(struct stage_call *c, struct error *e)
     measure(c, delta, gap);
     for (int g = 0; g < b->groups; g++) {
         int first = b->group_first[g], n = b->group_first[g + 1] - first;
-        double middle = logistic(stat_mean(delta + first, b->kept + first, n));
+        double middle = held_logistic(stat_mean(delta + first, b->kept + first, n));
         group[g] = pow(responsiveness(gap + first, b->kept + first, n, c->p[P_TAU].num), power);
         for (int i = first; i < first + n; i++) {
-            delta[i] = b->kept[i] ? pow(logistic(delta[i]) / middle, power) : 0;
+            delta[i] = b->kept[i] ? pow(held_logistic(delta[i]) / middle, power) : 0;
             for (int t = b->sample_first[i]; t < b->sample_first[i + 1]; t++)
                 b->advantage[t] = b->kept[i] && b->trained[t] ? b->advantage[t] * delta[i] * group[g] : 0;
             sum += b->kept[i] ? fabs(delta[i] * group[g] - 1) : 0;

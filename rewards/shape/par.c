@@ -41,17 +41,6 @@ static struct references references_of(const struct stage_call *c, int g)
     return (struct references){c->p[P_REFERENCE].off ? &nothing : &c->p[P_REFERENCE].num, 1};
 }
 
-static double logistic(double x)
-{
-    return 1 / (1 + exp(-x));
-}
-
-/* log of the logistic function, also where that is 0. */
-static double log_logistic(double x)
-{
-    return fmin(x, 0) - log1p(exp(-fabs(x)));
-}
-
 static double of_difference(int shaping, double d, double k)
 {
     switch (shaping) {

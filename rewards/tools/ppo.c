@@ -3,7 +3,7 @@
 
 static const struct datum data[] = {{"values", DATUM_CHANNEL, "critic.value", LEVEL_TOKEN, NULL},
                                     {"vpred", DATUM_CHANNEL, "critic.value+", LEVEL_TOKEN, NULL},
-                                    {"value_last", DATUM_NUMBER, "value_last", LEVEL_SEQUENCE, NULL},
+                                    {"value_last", DATUM_CHANNEL, "critic.after", LEVEL_SEQUENCE, NULL},
                                     {0}};
 static const char *const alias[] = {"lambda", "lam", "kappa", "kl_coef", "c_v", "vf_coef", NULL};
 
