@@ -40,6 +40,9 @@ struct task_config { /* what all tasks have in common; a task's own keys are in 
 struct model_config {
     char preset[32], path[512], tokenizer[512], init[16];
     int context, width, layers, heads, kv_heads, hidden;
+    int lora_rank;
+    double lora_alpha;
+    char lora_targets[128], lora_path[512];
 };
 struct rollout_config {
     int prompts, samples, max_new, top_k, max_support, slots, max_refills;

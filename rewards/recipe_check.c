@@ -480,9 +480,13 @@ static int check_section_keys(const struct recipe *r, const struct section_row *
         int matters = !k || key_matters(row, k, config); /* a task has keys of its own */
         for (int f = 0; f < r->phases && !strcmp(name, "optim"); f++)
             matters |= key_matters(row, k, &r->phase[f].optim);
-        if (!matters && !excused(s, &s->entry[i], k->row.only_if))
-            return complain(r->ini, s->entry[i].at, e, "%s would change nothing: it only matters with %s", k->row.key,
-                            k->row.only_if[strlen(k->row.only_if) - 1] == '=' ? "no model.path" : k->row.only_if);
+        if (matters || excused(s, &s->entry[i], k->row.only_if))
+            continue;
+        const char *only = k->row.only_if;
+        int without = only[strlen(only) - 1] == '='; /* "path=": with no path */
+        return complain(r->ini, s->entry[i].at, e, "%s would change nothing: it only matters with %s%s%s%.*s",
+                        k->row.key, without ? "no " : "", without ? name : "", without ? "." : "",
+                        (int)strlen(only) - without, only);
     }
     return 0;
 }

@@ -19,9 +19,10 @@
     {                                                                                                                  \
         {#f, PARAM_CHOICE, def, 0, 0, choices, help, NULL}, offsetof(struct S, f), sizeof(int), KEY_INT, 0             \
     }
-#define STRING(S, f, def, help)                                                                                        \
+#define STRING(S, f, def, help) STRING_IF(S, f, def, help, NULL)
+#define STRING_IF(S, f, def, help, only)                                                                               \
     {                                                                                                                  \
-        {#f, PARAM_TEXT, def, 0, 0, NULL, help, NULL}, offsetof(struct S, f), sizeof(((struct S *)0)->f), KEY_STRING,  \
+        {#f, PARAM_TEXT, def, 0, 0, NULL, help, only}, offsetof(struct S, f), sizeof(((struct S *)0)->f), KEY_STRING,  \
             0                                                                                                          \
     }
 #define WORD(S, f, def, choices, help, only)                                                                           \
@@ -58,6 +59,15 @@ static const struct key_row model_keys[] = {
     INT_IF(model_config, heads, "0", 0, 1024, "Heads of attention; 0: the preset's.", "path="),
     INT_IF(model_config, kv_heads, "0", 0, 1024, "Heads of keys and values; 0: the preset's.", "path="),
     INT_IF(model_config, hidden, "0", 0, 262144, "Width inside the MLP; 0: the preset's.", "path="),
+    INT_IF(model_config, lora_rank, "0", 0, 4096, "Train adapters of this rank in place of all weights; 0: none.",
+           "lora_path="),
+    NUMBER(model_config, lora_alpha, "0", 0, 999999,
+           "Adapters add alpha / rank of what they compute; 0: twice the rank.", "lora_path="),
+    STRING_IF(model_config, lora_targets, "all",
+              "Linear maps with adapters: q k v o gate up down, of GPT-2 c_attn attn.c_proj c_fc mlp.c_proj, or all.",
+              "lora_path="),
+    STRING(model_config, lora_path, "",
+           "Directory of an adapter in PEFT's layout to begin with; rank, alpha and maps are its own."),
 };
 static const struct key_row rollout_keys[] = {
     INT(rollout_config, prompts, "32", 1, 65536, "Prompts a step."),
@@ -110,7 +120,8 @@ static const struct key_row run_keys[] = {
     LOCAL_NUMBER(max_seconds, "0", "Stop and save after so long; 0: no limit."),
     LOCAL_PATH(out, "Directory of the run; empty: out/RECIPE-N."),
     LOCAL_PATH(resume, "Directory of a run to go on with."),
-    LOCAL(device, PARAM_CHOICE, "auto", 0, 0, "auto|cpu|cuda", "Where tensors live; auto: on the GPU if there is one.", RUN_BYTES(device), KEY_STRING),
+    LOCAL(device, PARAM_CHOICE, "auto", 0, 0, "auto|cpu|cuda", "Where tensors live; auto: on the GPU if there is one.",
+          RUN_BYTES(device), KEY_STRING),
 };
 static const struct key_row phase_keys[] = {
     STRING(phase, train, "policy", "The model that this phase trains."),

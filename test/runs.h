@@ -118,6 +118,13 @@ static inline int same_lines(const char *a, const char *b, const char *file)
     return equal(slurp_lines(a, file), slurp_lines(b, file));
 }
 
+static inline int has_file(const char *run, const char *file)
+{
+    char path[900];
+    snprintf(path, sizeof path, "%s/%s/%s", folder, run, file);
+    return file_size(path) >= 0;
+}
+
 /* Everything a run leaves that depends on the recipe alone. */
 static inline void assert_same_run(const char *a, const char *b)
 {
@@ -127,11 +134,14 @@ static inline void assert_same_run(const char *a, const char *b)
                                         "checkpoint/config.json",
                                         "checkpoint/tokenizer.json",
                                         "checkpoint/model.safetensors",
-                                        "checkpoint/trainer.safetensors"};
+                                        "checkpoint/trainer.safetensors",
+                                        "checkpoint/adapter_config.json", /* the last two: where there are adapters */
+                                        "checkpoint/adapter_model.safetensors"};
     for (int i = 0; i < 3; i++)
         if (!same_lines(a, b, lines[i]))
             fail_msg("%s of the runs %s and %s differ", lines[i], a, b);
-    for (int i = 0; i < 6; i++)
+    int n = has_file(a, files[6]) || has_file(b, files[6]) ? 8 : 6;
+    for (int i = 0; i < n; i++)
         if (!same_file(a, b, files[i]))
             fail_msg("%s of the runs %s and %s differ", files[i], a, b);
 }

@@ -1,6 +1,6 @@
-/* Runs whose state is more than a policy: critics that train beside it, a controller and a memory of prompts. Ended by
- * SIGKILL in the middle of reinforcement learning or by run.max_seconds, and resumed, they are the run that was never
- * disturbed, byte for byte. (Every instant of a plain run: test_run_resume.c.)
+/* Runs whose state is more than a policy: critics that train beside it, adapters, a controller and a memory of prompts.
+ * Ended by SIGKILL in the middle of reinforcement learning or by run.max_seconds, and resumed, they are the run that
+ * was never disturbed, byte for byte. (Every instant of a plain run: test_run_resume.c.)
  */
 #define FOLDER "/tmp/test_resume_models.XXXXXX"
 #include <signal.h>
@@ -17,7 +17,9 @@ static const struct {
     {"ppo", "rl|ppo" SMALL},                                           /* a critic, several updates of a rollout */
     {"safe", "rl|safe|differentiable=current|base_threshold=0" SMALL}, /* two critics and a controller */
     {"flow", "rl|fl_gfn|objective=fl_subtb" SMALL},
-    {"par", "rl|par|shaping=meanstd" SMALL}, /* statistics of all scores so far */
+    {"lora", "rl|grpo" SMALL "|model.lora_rank=3"}, /* adapters of the policy, and the reference's copy */
+    {"lora-ppo", "rl|ppo" SMALL "|model.lora_rank=2|model.lora_targets=q v down"}, /* a critic with adapters */
+    {"par", "rl|par|shaping=meanstd" SMALL},                                       /* statistics of all scores so far */
 };
 enum { CASES = sizeof cases / sizeof *cases };
 

@@ -80,7 +80,7 @@ static int run(int argc, const char *const *argv)
 {
     struct session s;
     struct error e;
-    char run_recipe[700], run_path[700];
+    char run_recipe[700], run_path[700], run_adapter[700];
     const char *recipe = "chain", *word[MAX_WORDS];
     int n = 0, named = argc > 0 && !strchr(argv[0], '='), of_run = named ? rundir_meant(argv[0], &e) : 0;
     if (of_run < 0)
@@ -93,6 +93,9 @@ static int run(int argc, const char *const *argv)
         recipe = run_recipe;
         word[n++] = run_path;
         word[n++] = "model.tokenizer="; /* the checkpoint has it */
+        snprintf(run_adapter, sizeof run_adapter, "model.lora_path=%.600s/checkpoint", argv[0]);
+        if (lora_exists(strchr(run_path, '=') + 1))
+            word[n++] = run_adapter;
     }
     for (int i = named; i < argc; i++) {
         if (n == MAX_WORDS) {

@@ -1,18 +1,23 @@
 /* export: a model directory written anew, for other programs: weights in the number format and in the pieces asked for,
- * configuration, tokenizer files. What is carried over as it is stands in `carried`; a file is added there.
+ * configuration, tokenizer files. An adapter is merged into them, or written alone. What is carried over as it is
+ * stands in `carried`; a file is added there.
  */
 #include "verbs.h"
 #include "../../model/base/file.h"
 #include "../../model/checkpoint.h"
+#include "../../model/lora.h"
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
-enum { OPTION_PATH, OPTION_OUT, OPTION_DTYPE, OPTION_SHARD, OPTIONS };
+enum { OPTION_PATH, OPTION_LORA, OPTION_OUT, OPTION_ADAPTER, OPTION_DTYPE, OPTION_SHARD, OPTIONS };
 static const struct param options[] = {
     {"model.path", PARAM_TEXT, "", 0, 0, NULL, "Directory of the model to read, or a .bin file of llama2.c.", NULL},
+    {"model.lora_path", PARAM_TEXT, "", 0, 0, NULL,
+     "Directory of an adapter in PEFT's layout to merge; empty: the one beside the weights, if any.", NULL},
     {"out", PARAM_TEXT, "", 0, 0, NULL, "Directory to write; it must not exist.", NULL},
+    {"adapter", PARAM_BOOL, "false", 0, 0, NULL, "Write the adapter alone, unmerged, in PEFT's layout, F32.", NULL},
     {"dtype", PARAM_CHOICE, "f32", 0, 0, "f32|bf16|f16", "Numbers of the weights, rounded to nearest.", NULL},
     {"shard_mb", PARAM_NUMBER, "0", 0, 1e6, NULL, "Most megabytes (10^6 bytes) of weights in one file; 0: one file.",
      NULL},
@@ -94,6 +99,26 @@ static int refuse_existing(const char *path, const char *what, struct error *e)
     return lstat(path, &st) ? 0 : fail(e, "%.200s is there already, and nothing is written over; %s", path, what);
 }
 
+/* The directory of the adapter; "": there is none. */
+static const char *adapter_of(const struct value *value)
+{
+    const char *beside = value[OPTION_PATH].text;
+    if (value[OPTION_LORA].text[0])
+        return value[OPTION_LORA].text;
+    return lora_exists(beside) ? beside : "";
+}
+
+/* Adapter and tokenizer files; the name of the base as the adapter had it. */
+static int write_adapter(const struct model *m, const struct value *value, const char *to, struct error *e)
+{
+    const char *from = value[OPTION_PATH].text;
+    struct arch a = m->arch;
+    char base[512];
+    if (lora_read(adapter_of(value), &a, base, e) || file_make_directory(to, e) || lora_save(m, to, base, e))
+        return -1;
+    return file_size(from) >= 0 ? 0 : carry(from, to, e);
+}
+
 static int write_all(const struct model *m, const struct value *value, const char *to, struct error *e)
 {
     static const enum dtype dtypes[] = {DTYPE_F32, DTYPE_BF16, DTYPE_F16};
@@ -102,6 +127,8 @@ static int write_all(const struct model *m, const struct value *value, const cha
     enum dtype dtype = dtypes[(int)value[OPTION_DTYPE].num];
     struct arch a;
     struct token_ids ids;
+    if (value[OPTION_ADAPTER].num != 0)
+        return write_adapter(m, value, to, e);
     if (file_make_directory(to, e))
         return -1;
     if (file_size(from) >= 0) /* its tokenizer is a file of its own, beside it or not */
@@ -136,25 +163,43 @@ static int check(const struct value *value, struct error *e)
         return fail(e, "model.path=DIR is missing");
     if (!value[OPTION_OUT].text[0])
         return fail(e, "out=DIR is missing");
+    if (value[OPTION_ADAPTER].num != 0 && !adapter_of(value)[0])
+        return fail(e, "adapter=true: %s holds no adapter; name one by model.lora_path=DIR", value[OPTION_PATH].text);
+    if (value[OPTION_ADAPTER].num != 0 && (value[OPTION_DTYPE].num != 0 || value[OPTION_SHARD].num != 0))
+        return fail(e, "adapter=true writes one small file in F32: leave dtype and shard_mb out");
     return refuse_existing(value[OPTION_OUT].text, "choose another out=DIR or remove it", e);
+}
+
+static int load(struct model *m, const struct value *value, struct error *e)
+{
+    const char *adapter = adapter_of(value);
+    if (checkpoint_load(m, value[OPTION_PATH].text, e) || (adapter[0] && lora_load(m, adapter, e)))
+        return -1;
+    if (value[OPTION_ADAPTER].num == 0)
+        lora_merge(m);
+    return 0;
 }
 
 static int export(const struct value *value, struct error *e)
 {
-    const char *dir = value[OPTION_PATH].text;
+    const char *out = value[OPTION_OUT].text, *adapter = adapter_of(value);
     struct device device;
     struct model m;
     struct arch a;
-    if (checkpoint_arch(dir, &a, NULL, e) || device_open(&device, &cpu_ops, 0, e))
+    if (checkpoint_arch(value[OPTION_PATH].text, &a, NULL, e) || (adapter[0] && lora_read(adapter, &a, NULL, e)) ||
+        device_open(&device, &cpu_ops, 0, e))
         return -1;
     int status = model_create(&m, &a, 0, &device, 0, e);
     if (!status) {
-        status = checkpoint_load(&m, dir, e) || write_beside(&m, value, e) ? -1 : 0;
+        status = load(&m, value, e) || write_beside(&m, value, e) ? -1 : 0;
         model_free(&m);
     }
     device_close(&device);
-    if (!status)
-        printf("%s: %ld weights in %s\n", value[OPTION_OUT].text, arch_parameters(&a), value[OPTION_DTYPE].text);
+    if (!status && value[OPTION_ADAPTER].num != 0)
+        printf("%s: adapter of %ld weights\n", out, arch_trained(&a));
+    else if (!status)
+        printf("%s: %ld weights in %s%s\n", out, arch_parameters(&a), value[OPTION_DTYPE].text,
+               adapter[0] ? ", the adapter merged" : "");
     return status;
 }
 
@@ -170,7 +215,7 @@ static int run(int argc, const char *const *argv)
 const struct verb verb_row_export = {
     "export",
     "Write a model anew for other programs: number format, shards, tokenizer files.",
-    "model.path=DIR out=DIR [dtype=f32|bf16|f16] [shard_mb=N]",
+    "model.path=DIR out=DIR [model.lora_path=DIR] [adapter=true] [dtype=f32|bf16|f16] [shard_mb=N]",
     "Reads config.json and the weights of model.path (model.safetensors, or the shards of an index; F32, F16 or "
     "BF16),\n"
     "or a file of llama2.c without its tokenizer,\n"
@@ -178,11 +223,13 @@ const struct verb verb_row_export = {
     "model.safetensors.index.json, and a copy of the tokenizer's files and of generation_config.json. Numbers that "
     "the\n"
     "format holds stay as they are, bit for bit; others are rounded to nearest, and those beyond its range refused.\n"
+    "An adapter, beside the weights or named, is merged into them; adapter=true writes it alone, for PEFT.\n"
     "The directory appears when it is whole; one that is there is never written over.\n"
     "\n"
     "Examples:\n"
     "  train_rl export model.path=out/chain-1/checkpoint out=chain-bf16 dtype=bf16\n"
-    "  train_rl export model.path=DIR out=DIR-sharded shard_mb=2000\n",
+    "  train_rl export model.path=DIR out=DIR-sharded shard_mb=2000\n"
+    "  train_rl export model.path=out/stories-1/checkpoint out=stories-adapter adapter=true\n",
     options,
     run,
 };

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { FORMAT = 1, WEIGHTS = 0, MOMENT1 = 2, MOMENT2 = 3 }; /* the last three as model_read counts them */
 static const char *const list_name[] = {"weights", NULL, "moment1", "moment2"};
@@ -84,11 +85,11 @@ static int describe(const struct saved *s, int n, const struct kept_state *kept,
 {
     int total = 2 * states, at = 0;
     for (int i = 0; i < n; i++)
-        total += s[i].lists * s[i].model->tensors;
+        total += s[i].lists * (s[i].model->tensors - s[i].model->first);
     *entries = mem_alloc((size_t)total, sizeof **entries);
     for (int i = 0; i < n; i++)
         for (int l = 0; l < s[i].lists; l++)
-            for (int k = 0; k < s[i].model->tensors; k++, at++) {
+            for (int k = s[i].model->first; k < s[i].model->tensors; k++, at++) {
                 struct st_entry *x = &(*entries)[at];
                 *x = (struct st_entry){.dtype = DTYPE_F32, .dims = 2};
                 x->shape[0] = s[i].model->tensor[k].N;
@@ -171,7 +172,7 @@ static int save_trainer(struct trainer *t, const char *directory, struct error *
     int status = st_create(&w, path, entry, entries, state, e);
     for (int i = 0; i < n && !status; i++)
         for (int l = 0; l < s[i].lists && !status; l++)
-            for (int k = 0; k < s[i].model->tensors && !status; k++)
+            for (int k = s[i].model->first; k < s[i].model->tensors && !status; k++)
                 status = put_tensor(&w, s[i].model, k, s[i].list[l], e);
     for (int i = 0; i < states && !status; i++)
         status = put_state(&w, kept[i].state, e);
@@ -180,6 +181,27 @@ static int save_trainer(struct trainer *t, const char *directory, struct error *
     free(state);
     mem_free(entry);
     return status;
+}
+
+static int link_file(const char *from, const char *to, const char *name)
+{
+    char source[800], target[800];
+    snprintf(source, sizeof source, "%.700s/%s", from, name);
+    snprintf(target, sizeof target, "%.700s/%s", to, name);
+    return link(source, target);
+}
+
+/* Weights under adapters never change: the files of the checkpoint before serve again, under a second name, where the
+ * file system has such. */
+static int save_policy(const struct trainer *t, const char *before, const char *directory, struct error *e)
+{
+    const struct model *m = &t->s.policy;
+    int frozen = m->arch.lora.rank > 0;
+    int linked =
+        frozen && !link_file(before, directory, "model.safetensors") && !link_file(before, directory, "config.json");
+    if (!linked && checkpoint_save(m, directory, &t->s.special, e))
+        return -1;
+    return frozen ? lora_save(m, directory, t->s.recipe.model.path, e) : 0;
 }
 
 int resume_checkpoint(struct trainer *t, struct error *e)
@@ -192,7 +214,7 @@ int resume_checkpoint(struct trainer *t, struct error *e)
     rundir_path(&t->dir, "checkpoint.new", temporary);
     if (file_remove_directory(temporary, e) || file_make_directory(temporary, e))
         return -1;
-    if (checkpoint_save(&t->s.policy, temporary, &t->s.special, e) || tokenizer_save(t->s.tokenizer, temporary, e))
+    if (save_policy(t, directory, temporary, e) || tokenizer_save(t->s.tokenizer, temporary, e))
         return -1;
     snprintf(recipe, sizeof recipe, "%s/recipe.ini", temporary);
     if (file_write(recipe, t->s.recipe.text, strlen(t->s.recipe.text), e) || save_trainer(t, temporary, e) ||
@@ -264,7 +286,7 @@ static void mark_ready(struct trainer *t, const struct safetensors *f)
     for (int i = 0; i < r->model_count; i++) {
         char name[96];
         const struct saved s = {r->models[i].name, &t->model[i], {WEIGHTS}, 1};
-        tensor_name(name, &s, WEIGHTS, 0);
+        tensor_name(name, &s, WEIGHTS, t->model[i].first);
         if (r->models[i].init)
             t->model_ready[i] = safetensors_find(f, name) != NULL;
     }
@@ -329,10 +351,12 @@ static int read_tensors(struct trainer *t, const struct safetensors *f, const js
         if (json_need_int(steps, s[i].name, 0, LONG_MAX, &s[i].model->steps, e))
             return fail_in(e, "%s: optimiser_steps", f->path);
         for (int l = 0; l < s[i].lists; l++)
-            for (int k = 0; k < s[i].model->tensors; k++, total++)
+            for (int k = s[i].model->first; k < s[i].model->tensors; k++, total++)
                 if (get_tensor(f, &s[i], s[i].list[l], k, e))
                     return -1;
     }
+    for (int i = 0; i < n; i++)
+        lora_settle(s[i].model);
     int states = kept_states(&t->s.recipe, kept);
     for (int i = 0; i < states; i++) {
         int found = get_state(f, &kept[i], e);
@@ -352,12 +376,31 @@ static json_t *read_state(const struct safetensors *f, struct error *e)
     return state;
 }
 
+static int load_policy(struct trainer *t, const char *directory, struct error *e)
+{
+    struct model *m = &t->s.policy;
+    struct arch a = m->arch;
+    const struct lora *l = &m->arch.lora;
+    if (checkpoint_load(m, directory, e))
+        return -1;
+    if (!l->rank)
+        return 0;
+    if (lora_read(directory, &a, NULL, e))
+        return -1;
+    if (a.lora.rank != l->rank || a.lora.alpha != l->alpha || a.lora.root != l->root || a.lora.targets != l->targets)
+        return fail(e,
+                    "%s: its adapter has another rank, alpha or other linear maps than the one that the recipe begins "
+                    "with; was model.lora_path changed?",
+                    directory);
+    return lora_load(m, directory, e);
+}
+
 int resume_read(struct trainer *t, const char *directory, long lines[RUN_FILES], struct error *e)
 {
     struct safetensors f;
     char path[800];
     snprintf(path, sizeof path, "%s/trainer.safetensors", directory);
-    if (check_recipe(t, directory, e) || checkpoint_load(&t->s.policy, directory, e) || safetensors_open(&f, path, e))
+    if (check_recipe(t, directory, e) || load_policy(t, directory, e) || safetensors_open(&f, path, e))
         return -1;
     json_t *state = read_state(&f, e);
     int status = state ? read_counters(t, state, lines, e) : -1;

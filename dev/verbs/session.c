@@ -163,8 +163,54 @@ int session_check_model(const char *dir, struct error *e)
     char own[700], inner[700];
     snprintf(own, sizeof own, "%.600s/config.json", dir);
     snprintf(inner, sizeof inner, "%.600s/checkpoint/config.json", dir);
+    if (file_size(own) < 0 && lora_exists(dir))
+        return fail(e, "model.path=%s is an adapter without a model; name the model there and this by model.lora_path",
+                    dir);
     if (file_size(own) < 0 && file_size(inner) >= 0)
         return fail(e, "model.path=%s is the directory of a run; its model is %s/checkpoint", dir, dir);
+    return 0;
+}
+
+/* Directory of the adapter that the policy begins with: named, or beside the weights; "": none. */
+static const char *adapter_directory(const struct session *s)
+{
+    const struct model_config *c = &s->recipe.model;
+    if (c->lora_path[0])
+        return c->lora_path;
+    return c->path[0] && lora_exists(c->path) ? c->path : "";
+}
+
+/* s->arch.lora of an adapter from a file or of a new one. What only runs needs no new one: it would do nothing. */
+static int choose_adapters(struct session *s, int trainable, struct error *e)
+{
+    const struct model_config *c = &s->recipe.model;
+    const char *dir = adapter_directory(s);
+    struct lora *l = &s->arch.lora;
+    if (dir[0] && !c->lora_path[0] && trainable)
+        return fail(e, "model.path=%s holds an adapter: model.lora_path=%s trains it on, `train_rl export` merges it",
+                    dir, dir);
+    if (dir[0])
+        return lora_read(dir, &s->arch, NULL, e);
+    if (!c->lora_rank && (c->lora_alpha > 0 || strcmp(c->lora_targets, "all")))
+        return fail(e, "model.lora_alpha and model.lora_targets change nothing without model.lora_rank");
+    if (!c->lora_rank || !trainable)
+        return 0;
+    *l = (struct lora){c->lora_rank, c->lora_alpha > 0 ? c->lora_alpha : 2 * c->lora_rank, 0, 0};
+    return lora_targets(&s->arch, c->lora_targets, &l->targets, e) ? fail_in(e, "model.lora_targets") : 0;
+}
+
+static int load_policy(struct session *s, struct error *e)
+{
+    const char *dir = s->recipe.model.path, *adapter = adapter_directory(s);
+    uint64_t seed = s->recipe.run.seed;
+    if (!dir[0])
+        model_init(&s->policy, seed);
+    else if (checkpoint_load(&s->policy, dir, e))
+        return -1;
+    if (adapter[0])
+        return lora_load(&s->policy, adapter, e);
+    if (dir[0])
+        model_init_adapters(&s->policy, seed);
     return 0;
 }
 
@@ -173,12 +219,11 @@ static int open_policy(struct session *s, int trainable, struct error *e)
     const char *dir = s->recipe.model.path;
     if (dir[0] ? arch_from_checkpoint(s, dir, e) : arch_from_preset(s, e))
         return -1;
+    if (choose_adapters(s, trainable, e))
+        return -1;
     if (model_create(&s->policy, &s->arch, s->small_init, &s->device, trainable, e))
         return -1;
-    if (dir[0])
-        return checkpoint_load(&s->policy, dir, e);
-    model_init(&s->policy, s->recipe.run.seed);
-    return 0;
+    return load_policy(s, e);
 }
 
 int session_open(struct session *s, const char *recipe, const char *const *overrides, int count, int trainable,
@@ -212,11 +257,13 @@ int session_open_model(struct session *s, const char *path, const char *tokenize
         if (!s->tokenizer)
             return -1;
     }
-    if (device_open_named(&s->device, "auto", threads, e) || arch_from_checkpoint(s, path, e))
+    int adapted = lora_exists(path);
+    if (device_open_named(&s->device, "auto", threads, e) || arch_from_checkpoint(s, path, e) ||
+        (adapted && lora_read(path, &s->arch, NULL, e)))
         return -1;
-    if (model_create(&s->policy, &s->arch, 0, &s->device, 0, e))
+    if (model_create(&s->policy, &s->arch, 0, &s->device, 0, e) || checkpoint_load(&s->policy, path, e))
         return -1;
-    return checkpoint_load(&s->policy, path, e);
+    return adapted ? lora_load(&s->policy, path, e) : 0;
 }
 
 void session_close(struct session *s)

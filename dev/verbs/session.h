@@ -5,6 +5,7 @@
 #include "../../data/tokenizer.h"
 #include "../../model/checkpoint.h"
 #include "../../model/generate.h"
+#include "../../model/lora.h"
 #include "../../rewards/recipe.h"
 
 struct session {

@@ -329,7 +329,7 @@ static double tensor_norm(const struct model *m, int tensor)
 static json_t *tensors_list(const struct model *m)
 {
     json_t *list = json_array();
-    for (int i = 0; i < m->tensors; i++) {
+    for (int i = m->first; i < m->tensors; i++) {
         json_t *o = json_object();
         json_object_set_new(o, "name", json_string(m->tensor[i].name));
         json_object_set_new(o, "parameters", json_integer((json_int_t)m->tensor[i].N * m->tensor[i].K));

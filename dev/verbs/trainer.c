@@ -103,6 +103,9 @@ static void alloc_rollout(struct trainer *t, const struct plan *p)
 static int path_arch(const struct model_use *u, struct arch *a, struct error *e)
 {
     struct token_ids special;
+    if (lora_exists(u->path))
+        return fail(e, "model %s: %s holds an adapter, which only the policy may have; `train_rl export` merges it",
+                    u->name, u->path);
     return checkpoint_arch(u->path, a, &special, e);
 }
 
