@@ -250,13 +250,14 @@ static int has_tokens_of(const char *s, int len, const struct format *f)
         if (i + n + 1 >= len || s[i + n] != '|' || s[i + n + 1] != '>')
             continue;
         n += 2;
-        int of_format = 0;
-        for (int k = 0; k < 5; k++)
-            of_format |= known[k] && (int)strlen(known[k]) == n && !memcmp(known[k], s + i, (size_t)n);
-        if (!of_format)
+        int which = 0;
+        while (which < 5 &&
+               !(known[which] && (int)strlen(known[which]) == n && !memcmp(known[which], s + i, (size_t)n)))
+            which++;
+        if (which == 5)
             return 0;
-        opens |= !memcmp(f->open, s + i, (size_t)n);
-        ends |= !memcmp(f->end, s + i, (size_t)n);
+        opens |= which == 1;
+        ends |= which == 3;
     }
     return opens && ends;
 }
