@@ -147,8 +147,8 @@ $(B)/test/%.o: test/%.c $(B)/flags
 $(B)/test/%: $(B)/test/%.o $(B)/all.a
 	$(Q)$(CC) $(CFLAGS) $^ -o $@ $(TEST_LIBS) $(LDLIBS)
 # Tests of the CUDA table link it with its kernels compiled for the host.
-$(B)/test/test_cuda_%: $(B)/test/test_cuda_%.o $(B)/test/cuda_table.o $(B)/all.a
-	$(Q)$(CC) $(CFLAGS) $^ -o $@ $(TEST_LIBS) $(LDLIBS)
+CUDA_TESTS := $(filter test_cuda_% test_run_cuda_%,$(TESTS))
+$(CUDA_TESTS:%=$(B)/test/%): $(B)/test/cuda_table.o
 .SECONDARY:
 
 test:

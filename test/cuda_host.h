@@ -26,6 +26,8 @@
 #define BLOCKS   (host_grid.blocks)
 #define UNROLLED _Pragma("GCC unroll 16")
 #define ROLLED
+/* Constant places of arrays of a known size: checking each would take most of the time. */
+#define UNCHECKED __attribute__((no_sanitize("address", "undefined")))
 #define KERNEL(name, threads, type)                                                                                    \
     enum { name##_threads = threads };                                                                                 \
     static void name(const struct type a);                                                                             \

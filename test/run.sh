@@ -3,7 +3,7 @@
 #
 #   bash test/run.sh [NAME ...]     all tests, or test/test_NAME.c only
 #
-# test/test_run_*.c (training runs) use the optimised objects and have the machine for themselves, one after another;
+# test/test_run_*.c (training runs, and what is long under the sanitizers) use the optimised objects and have the machine for themselves, one after another;
 # all others run under the sanitizers, several at a time. What counts as failed: a failed test, a crash, a sanitizer
 # report, a time-out, a program that does not compile or ends before all its tests did. In CI (CI=true) a skipped test
 # fails the run too, unless its message says GPU. Environment: TEST_TIMEOUT, seconds for one program (600).

@@ -13,6 +13,7 @@
 #define BLOCKS   ((int)gridDim.x)
 #define UNROLLED _Pragma("unroll")
 #define ROLLED   _Pragma("unroll 1")
+#define UNCHECKED
 #define KERNEL(name, threads, type)                                                                                    \
     enum { name##_threads = threads };                                                                                 \
     static __global__ void __launch_bounds__(threads) name(const struct type a)

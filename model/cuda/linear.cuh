@@ -99,7 +99,7 @@ DEVICE int of_eight(int thread, int i, int tile)
     return thread * 4 + i % 4 + i / 4 * (tile / 2);
 }
 
-DEVICE void multiply_slice(float sum[8][8], const float *slice_a, const float *slice_b, int ti, int tj)
+UNCHECKED DEVICE void multiply_slice(float sum[8][8], const float *slice_a, const float *slice_b, int ti, int tj)
 {
     UNROLLED
     for (int r = 0; r < SLICE; r++) {
@@ -117,7 +117,16 @@ DEVICE void multiply_slice(float sum[8][8], const float *slice_a, const float *s
     }
 }
 
-/* sum = what stands in c, or 0. */
+UNCHECKED DEVICE void end_piece(float total[8][8], float sum[8][8])
+{
+    UNROLLED
+    for (int i = 0; i < 64; i++) {
+        total[i / 8][i % 8] += sum[i / 8][i % 8];
+        sum[i / 8][i % 8] = 0.0f;
+    }
+}
+
+/* total = what stands in c, or 0. */
 DEVICE void begin_tile(const struct product *a, float total[8][8], int i0, int j0, int ti, int tj, int add)
 {
     UNROLLED
@@ -168,13 +177,8 @@ DEVICE void product_tile(const struct product *a, enum together way_a, enum toge
             load_slice(next_b, a->b, way_b, a->b_stride, a->fours, j0, a->n, next, TILE_J, PER_B);
         }
         multiply_slice(sum, slice_a[turn], slice_b[turn], ti, tj);
-        if (next.p != at.p) {
-            UNROLLED
-            for (int i = 0; i < 64; i++) {
-                total[i / 8][i % 8] += sum[i / 8][i % 8];
-                sum[i / 8][i % 8] = 0.0f;
-            }
-        }
+        if (next.p != at.p)
+            end_piece(total, sum);
         at = next;
         turn ^= 1;
     }
