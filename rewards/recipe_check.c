@@ -415,7 +415,9 @@ static int check_unused(const struct recipe *r, struct error *e)
                 lines->entry[i].key);
     for (int i = 0; params && i < params->entries; i++) {
         const struct entry *n = &params->entry[i];
-        if (!n->used || (n->at.given && !knob_reaches(r, n->key)))
+        int idle = !n->used &&
+                   !((const struct ini *)r->ini)->variant; /* a variant may take away the stage that a knob was for */
+        if (idle || (n->at.given && !knob_reaches(r, n->key)))
             return complain(r->ini, n->at, e, "the knob '%s' would change nothing: no stage refers to $%s", n->key,
                             n->key);
     }

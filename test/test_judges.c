@@ -9,7 +9,8 @@
 #include <time.h>
 #include "runs.h"
 #include "stage_batch.h"
-#include "../rewards/recipe.h"
+#include "../dev/verbs/loop.h"
+#include "../dev/verbs/trainer.h"
 
 static void near_to(double got, double want, double tolerance)
 {
@@ -354,6 +355,45 @@ static void same_run_in_every_way(void **state)
     }
 }
 
+/* After the stage gae: what the critic says behind a token is what it says before the next one, to the last bit. */
+static void compare_values(void *context, struct trainer *t, const struct sight *s)
+{
+    int *seen = context;
+    const struct batch *b = &t->batch;
+    if (s->moment != AFTER_STAGE || strcmp(s->stage->stage->name, "gae"))
+        return;
+    const double *value = trainer_values(t, "critic", "value"), *after = trainer_values(t, "critic", "after");
+    for (int i = 0; i < b->samples; i++)
+        for (int k = b->sample_first[i]; k < b->sample_first[i + 1]; k++) {
+            int last = k + 1 == b->sample_first[i + 1];
+            if (!last && after[k] != value[k + 1])
+                fail_msg("%.17g behind token %d, %.17g before the next", after[k], k, value[k + 1]);
+            seen[last] += after[k] != 0;
+            if (last) /* gamma 1: the last advantage is the reward and what comes after, less what was expected */
+                seen[2] += b->truncated[i] && fabs(b->token_reward[k] - (b->reward[i] + after[k] - value[k])) < 1e-12;
+            seen[3] += last && b->truncated[i];
+        }
+}
+
+static void behind_a_token_is_before_the_next(void **state)
+{
+    (void)state;
+    static struct trainer t; /* large */
+    int seen[4] = {0};
+    char path[600];
+    struct error e;
+    write_changed("judged.ini", NULL, NULL);
+    if (trainer_open(&t, in_folder(path, "judged.ini"), (const char *[]){"run.threads=1"}, 1, &e))
+        fail_msg("%s", e.text);
+    t.watch = compare_values;
+    t.watch_context = seen;
+    if (run_phases(&t, &e))
+        fail_msg("%s", e.text);
+    trainer_close(&t);
+    assert_true(seen[0] > 100 && seen[1] > 10);     /* the critic has learned something */
+    assert_true(seen[3] > 0 && seen[2] == seen[3]); /* some were cut off, and each ends in its last value */
+}
+
 /* Lines of the run's log so far. */
 static int lines_logged(const char *run)
 {
@@ -410,6 +450,7 @@ int main(void)
         cmocka_unit_test(a_detector_in_the_place_of_the_oracle),
         cmocka_unit_test(wrong_recipes_are_refused),
         cmocka_unit_test(same_run_in_every_way),
+        cmocka_unit_test(behind_a_token_is_before_the_next),
         cmocka_unit_test(interrupted_and_resumed),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -191,6 +191,30 @@ static void pieces_of_a_flow(void **state)
     batch_free(&b);
 }
 
+/* With the reference as part of the energy a policy that equals it is in balance where nothing else is earned: no loss
+ * and no gradient, where the same flows without it pull on every token. */
+static void a_flow_rests_at_its_reference(void **state)
+{
+    (void)state;
+    struct batch b;
+    open_batch(&b);
+    for (int prior = 0; prior < 2; prior++) {
+        fill_batch(&b, 0, 0);
+        memcpy(b.channel[LOGP].value, b.channel[REF].value, (size_t)b.tokens * sizeof(double));
+        memset(channel_of_batch(&b, "flow.value")->value, 0, (size_t)b.tokens * sizeof(double));
+        if (prior)
+            run_named(&b, STAGE_SCORE, "reference", "");
+        run_named(&b, STAGE_SHAPE, "dense", "");
+        for (int t = 0; t < b.tokens; t++)
+            near_to(b.token_reward[t], prior && b.trained[t] ? b.channel[REF].value[t] : 0, 0);
+        double loss = run_named(&b, STAGE_LOSS, "balance", "objective=fl_db").loss, pull = 0;
+        for (int t = 0; t < b.tokens; t++)
+            pull = fmax(pull, fabs(b.channel[LOGP].grad[t]));
+        assert_true(prior ? fabs(loss) < 1e-24 && pull < 1e-12 : loss > 0.1 && pull > 0.01);
+    }
+    batch_free(&b);
+}
+
 static void the_soft_minimum_lies_between(void **state)
 {
     (void)state;
@@ -255,10 +279,15 @@ static void scores_against_all_so_far(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(advantages_from_the_end),       cmocka_unit_test(a_cut_response_ends_in_its_last_value),
-        cmocka_unit_test(a_cut_response_by_hand),        cmocka_unit_test(some_are_filtered),
-        cmocka_unit_test(drawn_samples_weigh_as_often),  cmocka_unit_test(pieces_of_a_flow),
-        cmocka_unit_test(the_soft_minimum_lies_between), cmocka_unit_test(the_phase_follows_the_reward),
+        cmocka_unit_test(advantages_from_the_end),
+        cmocka_unit_test(a_cut_response_ends_in_its_last_value),
+        cmocka_unit_test(a_cut_response_by_hand),
+        cmocka_unit_test(some_are_filtered),
+        cmocka_unit_test(drawn_samples_weigh_as_often),
+        cmocka_unit_test(pieces_of_a_flow),
+        cmocka_unit_test(a_flow_rests_at_its_reference),
+        cmocka_unit_test(the_soft_minimum_lies_between),
+        cmocka_unit_test(the_phase_follows_the_reward),
         cmocka_unit_test(scores_against_all_so_far),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -8,6 +8,7 @@
 static const struct datum data[] = {{"complete", DATUM_NUMBER, "complete", LEVEL_SEQUENCE, NULL},
                                     {"energy_drop", DATUM_COMPONENT, "energy", LEVEL_TOKEN, "outcome"},
                                     {"energy_drop", DATUM_COMPONENT, "energy", LEVEL_TOKEN, "process"},
+                                    {"energy_drop", DATUM_COMPONENT, "energy", LEVEL_TOKEN, "reference"},
                                     {0}};
 
 static int is_tb(const struct method_call *c)
