@@ -86,6 +86,7 @@ static void report(const struct stage_call *c, int sample, int n, struct judged 
 {
     int right = c->b->strict[sample] == VERDICT_RIGHT, flawed = right && j.oracle > 0, clean = right && j.oracle == 0;
     metric_add(c->metrics, "process.accepted", n - j.judge, n);
+    metric_add(c->metrics, "process.right", n - j.oracle, n);
     metric_add(c->metrics, "process.flawed", flawed, right);
     if (c->p[P_VERIFIER].num == ORACLE)
         return;
