@@ -11,9 +11,9 @@ slips="task.bare=0 task.wrong_facts=0.1 task.wrong_rate=0.6 task.slip=0.3"
 parity="task.bare=0 task.wrong_facts=0.3 task.wrong_rate=0.6 task.slip=0.3 task.answer_mod=2"
 
 if [ "$quick" = 1 ]; then
-    size="rollout.prompts=16 rl.steps=60 eval.prompts=200 eval.samples=4 eval.every=20"
+    size="rollout.prompts=16 rl.steps=60 eval.prompts=200 eval.samples=4 eval.every=20" judge=100
 else
-    size="rollout.prompts=32 rl.steps=150 eval.prompts=1000 eval.every=10"
+    size="rollout.prompts=32 rl.steps=150 eval.prompts=1000 eval.every=10" judge=300
 fi
 
 # shellcheck disable=SC2086 # the settings are words
@@ -23,11 +23,12 @@ for setting in slips parity; do
     run $setting GRPO "" fapo $words $size use_penalty=false
     run $setting FAPO oracle fapo $words $size
     for flips in 0.1 0.2 0.4; do
-        run $setting FAPO "flips=$flips" fapo $words $size process.verifier=noisy "process.eps=$flips" process.flips=fresh
+        run $setting FAPO "flips=$flips" fapo $words $size verifier=noisy "process.eps=$flips" process.flips=fresh
     done
+    run $setting FAPO learned fapo $words $size variant=learned "prm.steps=$judge"
 done
 go
 for setting in slips parity; do
-    table $setting "columns=before.sampled%,start.process.flawed%,accuracy%,sampled%,log.process.flawed%,log.process.accepted%,length"
-    curves $setting y=log.process.flawed,log.accuracy,log.process.accepted smooth=4 out="$results/$setting.png"
+    table $setting "columns=before.sampled%,start.process.flawed%,accuracy%,sampled%,log.process.flawed%,log.process.right%"
+    curves $setting y=log.process.flawed,log.accuracy,log.process.right smooth=4 out="$results/$setting.png"
 done
