@@ -25,9 +25,9 @@ for word; do
 done
 [ -x "$program" ] || { echo "$program is missing: run make first, in the repository root" >&2 && exit 1; }
 if [ "$quick" = 1 ]; then
-    seeds="1 2 3" marked="quick: 3 seeds, short runs" results=$here/quick out=${out:-out/papers/$study-quick}
+    seeds="1 2 3" band=range marked="quick: 3 seeds, short runs" results=$here/quick out=${out:-out/papers/$study-quick}
 else
-    seeds="1 2 3 4 5" marked="5 seeds" results=$here/full out=${out:-out/papers/$study}
+    seeds="1 2 3 4 5" band=t marked="5 seeds" results=$here/full out=${out:-out/papers/$study}
 fi
 mkdir -p "$out/recipes" "$results"
 for list in warm on run; do : >"$out/$list.list"; done
@@ -96,5 +96,5 @@ paired() {
 
 curves() {
     setting=$1 && shift
-    "$program" plot "$out/$setting/runs" group=name band=t "title=$title ($marked)" "$@"
+    "$program" plot "$out/$setting/runs" group=name band=$band "title=$title ($marked)" "$@"
 }
