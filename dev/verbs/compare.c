@@ -353,8 +353,7 @@ static int draw(const struct compare *c, const char *path, struct error *e)
                        .panels = 1,
                        .width = (int)c->option[WIDTH].num,
                        .height = (int)c->option[HEIGHT].num};
-    size_t n = strlen(path);
-    int status = n > 4 && !strcmp(path + n - 4, ".png") ? figure_png(&f, path, e) : figure_svg(&f, path, e);
+    int status = figure_write(&f, path, e);
     mem_free(at);
     return status;
 }
@@ -375,18 +374,6 @@ static int leave(const struct compare *c, struct error *e)
     return bad ? -1 : 0;
 }
 
-static int check_options(const struct value *option, struct error *e)
-{
-    const char *path = option[OUT].text;
-    size_t n = strlen(path);
-    int png = n > 4 && !strcmp(path + n - 4, ".png");
-    if (n && !png && (n <= 4 || strcmp(path + n - 4, ".svg") != 0))
-        return fail(e, "out=%.200s: the name must end in .svg or .png", path);
-    if (png && !figure_has_png)
-        return fail(e, "out=%.200s: this build has no PNG (stb and a font were missing); take .svg", path);
-    return 0;
-}
-
 static int run(int argc, const char *const *argv)
 {
     struct value option[OPTIONS];
@@ -394,7 +381,8 @@ static int run(int argc, const char *const *argv)
     int words = 0;
     while (words < argc && !strchr(argv[words], '='))
         words++;
-    if (verb_options(&verb_row_compare, argc - words, argv + words, option, &e) || check_options(option, &e))
+    if (verb_options(&verb_row_compare, argc - words, argv + words, option, &e) ||
+        (option[OUT].text[0] && figure_path("out", option[OUT].text, &e)))
         return verb_usage(&verb_row_compare, &e);
     if (words == 0) {
         fail(&e, "a run directory is missing");

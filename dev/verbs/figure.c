@@ -580,6 +580,28 @@ static int draw_marks(const struct layout *l, double base, int draw)
     return rows;
 }
 
+/* ---- files ---- */
+
+static int ends_in(const char *s, const char *end)
+{
+    size_t n = strlen(s), k = strlen(end);
+    return n > k && !strcmp(s + n - k, end);
+}
+
+int figure_path(const char *option, const char *path, struct error *e)
+{
+    if (!ends_in(path, ".svg") && !ends_in(path, ".png"))
+        return fail(e, "%s=%.200s: the name must end in .svg or .png", option, path);
+    if (ends_in(path, ".png") && !figure_has_png)
+        return fail(e, "%s=%.200s: this build has no PNG (stb and a font were missing); take .svg", option, path);
+    return 0;
+}
+
+int figure_write(const struct figure *f, const char *path, struct error *e)
+{
+    return ends_in(path, ".png") ? figure_png(f, path, e) : figure_svg(f, path, e);
+}
+
 /* ---- the whole ---- */
 
 int figure_size(const struct figure *f, int *width, int *height, struct error *e)

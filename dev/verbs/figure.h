@@ -53,7 +53,10 @@ struct figure {
  * replacement character. */
 int figure_svg(const struct figure *f, const char *path, struct error *e);
 int figure_png(const struct figure *f, const char *path, struct error *e); /* fails with what is missing without stb */
-extern const int figure_has_png;                                           /* 0 in a build without stb or the font */
+/* By the end of the path, .svg or .png. figure_path refuses another end, and .png in a build without it. */
+int figure_write(const struct figure *f, const char *path, struct error *e);
+int figure_path(const char *option, const char *path, struct error *e);
+extern const int figure_has_png; /* 0 in a build without stb or the font */
 
 /* Means of y[points] over up to n neighbours to each side, fewer towards the ends and the gaps, which stay gaps: as
  * `smooth` draws them. The caller mem_free()s. */

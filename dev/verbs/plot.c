@@ -504,12 +504,6 @@ static int write_csv(const struct plot *p, const char *path, struct error *e)
     return status;
 }
 
-static int ends_in(const char *s, const char *end)
-{
-    size_t n = strlen(s), k = strlen(end);
-    return n > k && !strcmp(s + n - k, end);
-}
-
 static void find_title(const struct plot *p, char *title, size_t size)
 {
     const struct settings *first = &p->run[0].settings;
@@ -576,7 +570,7 @@ static int write_figure(const struct plot *p, struct error *e)
                        .panels = p->keys,
                        .width = (int)p->option[WIDTH].num,
                        .height = height ? height : 180 + 10 * p->panel[0].lines + (p->keys == 1 ? 360 : 230 * p->keys)};
-    if (ends_in(path, ".png") ? figure_png(&f, path, e) : figure_svg(&f, path, e))
+    if (figure_write(&f, path, e))
         return -1;
     if (p->option[CSV].text[0] && write_csv(p, p->option[CSV].text, e))
         return -1;
@@ -632,16 +626,6 @@ static void plot_free(struct plot *p)
     mem_free(p);
 }
 
-static int check_options(const struct value *option, struct error *e)
-{
-    const char *path = option[OUT].text;
-    if (path[0] && !ends_in(path, ".svg") && !ends_in(path, ".png"))
-        return fail(e, "out=%.200s: the name must end in .svg or .png", path);
-    if (ends_in(path, ".png") && !figure_has_png)
-        return fail(e, "out=%.200s: this build has no PNG (stb and a font were missing); take .svg", path);
-    return 0;
-}
-
 static int run(int argc, const char *const *argv)
 {
     struct value option[OPTIONS];
@@ -649,7 +633,8 @@ static int run(int argc, const char *const *argv)
     int words = 0;
     while (words < argc && !strchr(argv[words], '='))
         words++;
-    if (verb_options(&verb_row_plot, argc - words, argv + words, option, &e) || check_options(option, &e))
+    if (verb_options(&verb_row_plot, argc - words, argv + words, option, &e) ||
+        (option[OUT].text[0] && figure_path("out", option[OUT].text, &e)))
         return verb_usage(&verb_row_plot, &e);
     if (words == 0) {
         fail(&e, "a run directory is missing");
