@@ -90,7 +90,7 @@ static int parse_scalar(struct ini *ini, const struct section_row *row, const st
         char what[40];
         for (int i = 0; i < row->count; i++)
             names[i] = row->keys[i].row.key;
-        snprintf(what, sizeof what, "key in [%s]", row->name);
+        snprintf(what, sizeof what, "key %% in [%s]", row->name);
         return unknown(ini, n->at, what, n->key, names, row->count, e);
     }
     char *text = ini_unquote(ini, n->text, e);
@@ -162,7 +162,7 @@ static int read_task(struct recipe *r, struct error *e)
                 names[count++] = table[k].key;
             for (int k = 0; k < common->count; k++)
                 names[count++] = common->keys[k].row.key;
-            snprintf(what, sizeof what, "key of the task '%s'", r->task.name);
+            snprintf(what, sizeof what, "key %% of the task '%s'", r->task.name);
             return unknown(ini, x->at, what, x->key, names, count, e);
         }
         char *text = ini_unquote(ini, x->text, e);
@@ -235,7 +235,7 @@ static int read_phase_key(struct ini *ini, struct phase *p, const struct entry *
     }
     for (int i = 0; i < STAGE_KINDS; i++)
         names[count++] = stage_kind_names[i];
-    return unknown(ini, n->at, "key in a phase", n->key, names, count, e);
+    return unknown(ini, n->at, "key % in a phase", n->key, names, count, e);
 }
 
 static int read_phase(struct recipe *r, struct section *s, struct error *e)

@@ -121,6 +121,54 @@ static int check_unread(const struct recipe *r, int f, int i, struct error *e)
     return 0;
 }
 
+/* A score stage before stage i writes one of the components "a|b": that of its name, or one that a parameter names. */
+static int is_scored(const struct phase *p, int i, const char *names)
+{
+    for (int k = 0; k < i; k++) {
+        const struct stage_use *u = &p->stage[k];
+        size_t len;
+        for (const char *name = names; u->stage->kind == STAGE_SCORE; name += len + 1) {
+            len = strcspn(name, "|");
+            int found = strlen(u->stage->name) == len && !strncmp(u->stage->name, name, len);
+            for (int v = 0; v < param_count(u->stage->params); v++) {
+                const char *text = u->value[v].text;
+                found |= text && strlen(text) == len && !strncmp(text, name, len);
+            }
+            if (found)
+                return 1;
+            if (!name[len])
+                break;
+        }
+    }
+    return 0;
+}
+
+static int check_components(const struct recipe *r, int f, int i, struct error *e)
+{
+    const struct stage_use *u = &r->phase[f].stage[i];
+    const struct stage *s = u->stage;
+    const struct param *rows[MAX_PARAMS];
+    int n = param_count(s->params);
+    for (int k = 0; k < n; k++)
+        rows[k] = &s->params[k];
+    for (int k = 0; k < 3 && s->components[k] && !r->for_data; k++) {
+        const char *list = s->components[k], *condition = strstr(list, " if ");
+        char need[64];
+        if (condition && !condition_holds(condition + 4, rows, u->value, n))
+            continue;
+        snprintf(need, sizeof need, "%.*s", (int)(condition ? condition - list : (long)strlen(list)), list);
+        list = *need == '$' ? u->value[param_find(s->params, need + 1)].text : need;
+        for (char piece[64]; list_piece(&list, piece);)
+            if (!is_scored(&r->phase[f], i, piece))
+                return complain(r->ini, origin_of(r, f, i), e,
+                                "the %s stage '%s' reads the component '%.*s', which no score stage before it writes; "
+                                "add `%.*s` to the line `score = ...`",
+                                stage_kind_names[s->kind], s->name, (int)strcspn(piece, "|"), piece,
+                                (int)strcspn(piece, "|"), piece);
+    }
+    return 0;
+}
+
 /* The declared model that a channel belongs to; NULL: none. */
 static const struct model_use *channel_model(const struct recipe *r, const char *channel)
 {
@@ -257,8 +305,8 @@ static int check_chain(const struct recipe *r, int f, struct error *e)
         if (p->source == SOURCE_GOLD && s->kind != STAGE_LOSS && s->kind != STAGE_REGULAR)
             return complain(r->ini, origin_of(r, f, i), e,
                             "a phase with source = gold runs only loss and regular stages, not '%s'", s->name);
-        if (check_twice(r, f, i, e) || check_reads(r, f, i, written, e) || check_channels(r, f, i, e) ||
-            check_arguments(r, f, i, e))
+        if (check_twice(r, f, i, e) || check_reads(r, f, i, written, e) || check_components(r, f, i, e) ||
+            check_channels(r, f, i, e) || check_arguments(r, f, i, e))
             return -1;
         written |= s->writes;
         losses += s->kind == STAGE_LOSS;

@@ -68,13 +68,19 @@ int complain(const struct ini *ini, struct origin at, struct error *e, const cha
 int unknown(const struct ini *ini, struct origin at, const char *what, const char *name, const char *const *names,
             int n, struct error *e)
 {
-    const char *near = nearest_name(name, names, n);
+    const char *near = nearest_name(name, names, n), *place = strchr(what, '%');
+    int noun = place ? (int)(place - what) - 1 : (int)strlen(what); /* without the blank before the % */
+    place = place ? place + 1 : "";
     if (near)
-        return complain(ini, at, e, "unknown %s '%.100s', did you mean '%s'?", what, name, near);
+        return complain(ini, at, e, "unknown %.*s '%.100s'%s, did you mean '%s'?", noun, what, name, place, near);
     struct text list = {0};
     for (int i = 0; i < n && list.len < 500; i++)
-        text_addf(&list, "%s%s", i ? ", " : "", names[i]);
-    complain(ini, at, e, "unknown %s '%.100s'; there is %s", what, name, n ? list.s : "none here");
+        text_addf(&list, "%s%s", i == 0 ? "" : i == n - 1 ? " and " : ", ", names[i]);
+    complain(ini, at, e, "unknown %.*s '%.100s'%s; there %s %s", noun, what, name, place,
+             n == 1  ? "is only"
+             : n > 1 ? "are"
+                     : "is",
+             n ? list.s : "none here");
     text_free(&list);
     return -1;
 }

@@ -71,6 +71,8 @@ int ini_name(char *s);          /* '-' becomes '_'; 0: not a name */
 int blame(const struct ini *ini, struct origin at, struct error *e);
 int complain(const struct ini *ini, struct origin at, struct error *e, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
+/* "unknown WHAT 'name'" with the nearest of the names, or with all; a % in `what` is where the name stands: "key % in
+ * [rollout]". */
 int unknown(const struct ini *ini, struct origin at, const char *what, const char *name, const char *const *names,
             int n, struct error *e);
 int kind_find(const char *name); /* -1: none */

@@ -244,7 +244,7 @@ static int no_parameter(struct ini *ini, const struct pending *p, int used, stru
     if (!used)
         return complain(ini, at, e, "no phase of this recipe runs the stage '%s'", p->stage);
     char what[80];
-    snprintf(what, sizeof what, "parameter of '%s'", p->stage);
+    snprintf(what, sizeof what, "parameter %% of '%s'", p->stage);
     return unknown(ini, at, what, p->key, names, n, e);
 }
 

@@ -129,7 +129,7 @@ static int bad_parameter(const struct ini *ini, const struct stage *s, const str
     for (int i = 0; i < n; i++)
         names[i] = s->params[i].key;
     char what[80];
-    snprintf(what, sizeof what, "parameter of '%s'", s->name);
+    snprintf(what, sizeof what, "parameter %% of '%s'", s->name);
     return unknown(ini, a->at, what, a->key, names, n, e);
 }
 

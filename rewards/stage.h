@@ -79,12 +79,16 @@ struct stage {
     const char *formula;  /* one line of plain text, what `objective explain=1` prints */
     const struct param
         *params; /* a last text row "*" takes any other key with a number: its value is "key = number, ..." */
-    unsigned reads, writes;  /* enum field */
+    unsigned reads, writes; /* enum field */
     /* Declared channels, NULL-terminated: "critic.value"; "$model.score" of the model that the parameter `model` names;
      * "critic.after if bootstrap=true" only where that holds. A use of the stage has them resolved (channel_name). */
     const char *channels[6];
-    unsigned gradients;      /* bit i: writes the gradient of channels[i] */
-    enum couples couples;    /* losses */
+    /* Components that score stages write before it, beside what reads says; NULL-terminated: "outcome";
+     * "process|flawed", one of these; "process if mode=process" with this parameter; "$components", those that this
+     * parameter lists. */
+    const char *components[3];
+    unsigned gradients;   /* bit i: writes the gradient of channels[i] */
+    enum couples couples; /* losses */
     const struct state_row
         *state;          /* what it remembers from step to step; NULL: nothing. Ends with a row without name */
     int zero_on_equal;   /* equal rewards in a group give no policy gradient through this stage */

@@ -156,6 +156,7 @@ const struct stage advantage_gdpo = {
         "a_i = sum_k w_k (r_ki - mean_g r_k) / (std_g r_k + group_eps); A = (a - mean a) / (std a + batch_eps) over "
         "the step",
     .params = params,
+    .components = {"$components"},
     .reads = FIELD_COMPONENTS | FIELD_REWARD | FIELD_KEPT, /* the reward is replaced, for the logs */
     .writes = FIELD_ADVANTAGE,
     .zero_on_equal = 1,

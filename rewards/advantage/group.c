@@ -130,6 +130,7 @@ const struct stage advantage_group = {
     .formula = "A_it = (token_reward_it - mean_g(reward)) / (std_g(reward) + eps); 0 when all rewards of g are equal. "
                "mode = process: A_it = sum over steps j ending after t of (r_ij - mean_g(r)) / (std_g(r) + eps)",
     .params = params,
+    .components = {"process if mode=process"},
     .reads = FIELD_REWARD | FIELD_TOKEN_REWARD | FIELD_KEPT,
     .writes = FIELD_ADVANTAGE | FIELD_KEPT,
     .zero_on_equal = 1,

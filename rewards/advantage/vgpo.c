@@ -113,6 +113,7 @@ const struct stage advantage_vgpo = {
         "Q_ij = sum over m >= j of gamma^(m-j) r_im, omega_ij = Q_ij / mean_j Q_i; A_ij = omega_ij ((Q_ij - mean_g "
         "Q_j) / (std_g Q_j + eps) + k Q_ij) on the tokens of step j",
     .params = params,
+    .components = {"process"},
     .reads = FIELD_COMPONENTS | FIELD_REWARD | FIELD_STEPS | FIELD_KEPT,
     .writes = FIELD_ADVANTAGE,
     .zero_on_equal = 0,

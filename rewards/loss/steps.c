@@ -101,6 +101,7 @@ const struct stage loss_steps = {
     .formula = "L = mean over steps of -(y_k log sigma(z_k) + (1 - y_k) log sigma(-z_k)), y = process, z = what the "
                "detector says behind the step's last token",
     .params = params,
+    .components = {"process"},
     .reads = FIELD_COMPONENTS | FIELD_STEPS | FIELD_KEPT,
     .channels = {"$model.step"},
     .gradients = 1,

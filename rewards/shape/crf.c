@@ -61,6 +61,7 @@ const struct stage shape_crf = {
     .citation = "Efficient Reasoning via Reward Model (conciseness reward function), 2025; constants reconstructed",
     .formula = "reward_i = right_i (1 + alpha c_i (s + d_q)), d_q = exp(right answers / G), s annealed over the phase",
     .params = params,
+    .components = {"concise"},
     .reads = FIELD_COMPONENTS | FIELD_OUTCOME | FIELD_KEPT,
     .writes = FIELD_REWARD,
     .zero_on_equal = 1,

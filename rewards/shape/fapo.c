@@ -55,6 +55,7 @@ const struct stage shape_fapo = {
     .citation = "FAPO: Flawed-Aware Policy Optimization for Efficient and Reliable Reasoning, 2025, section 3",
     .formula = "reward_i = outcome_i - lambda [right_i and some step of i is rejected]",
     .params = params,
+    .components = {"outcome", "process|flawed"},
     .reads = FIELD_COMPONENTS | FIELD_OUTCOME,
     .writes = FIELD_REWARD,
     .zero_on_equal = 1,

@@ -64,6 +64,7 @@ const struct stage shape_mix = {
     .citation = "Optimizing Safe and Aligned Language Generation: A Multi-Objective GRPO Approach, 2025",
     .formula = "reward_i = sum over the named components c of weight_c * c_i",
     .params = params,
+    .components = {"$components"},
     .reads = FIELD_COMPONENTS | FIELD_KEPT,
     .writes = FIELD_REWARD,
     .zero_on_equal = 1,
