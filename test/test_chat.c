@@ -4,6 +4,7 @@
 #define FOLDER "/tmp/test_chat.XXXXXX"
 #include "../data/chat.h"
 #include "../model/base/json.h"
+#include "../rewards/recipe.h"
 #include "runs.h" /* last: cmocka has a macro fail */
 
 #define REF   "test/ref/chat/"
@@ -297,6 +298,24 @@ static void test_template_files(void **state)
 
 /* ---- runs ---- */
 
+/* The recipe's names are those of the formats, in their order. */
+static void test_names(void **state)
+{
+    (void)state;
+    static struct recipe r;
+    for (int i = CHAT_NONE; i <= CHAT_LLAMA3; i++) {
+        char word[40];
+        const char *words = word;
+        struct error e = {""};
+        snprintf(word, sizeof word, "task.chat=%s", chat_name((enum chat_format)i));
+        if (recipe_load(&r, "chain", &words, 1, &e))
+            fail_msg("%s", e.text);
+        assert_int_equal(r.task.chat, i);
+        assert_true((strstr(r.text, "chat = ") != NULL) == (i != CHAT_NONE));
+        recipe_free(&r);
+    }
+}
+
 #define RUN                                                                                                            \
     "rl|gsm.ini|model.preset=nano-llama|warmup.steps=2|warmup.batch=4|rl.steps=2|rollout.prompts=2|rollout.samples=4|" \
     "rollout.max_new=12|eval.prompts=4|eval.samples=1|run.threads=1"
@@ -414,8 +433,9 @@ int main(void)
         cmocka_unit_test(test_answers),       cmocka_unit_test(test_spelled_tokens),
         cmocka_unit_test(test_odd_tokenizer), cmocka_unit_test(test_missing_tokens),
         cmocka_unit_test(test_recognise),     cmocka_unit_test(test_template_files),
-        cmocka_unit_test(test_run),           cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_note),          cmocka_unit_test(test_gsm8k),
+        cmocka_unit_test(test_names),         cmocka_unit_test(test_run),
+        cmocka_unit_test(test_refused),       cmocka_unit_test(test_note),
+        cmocka_unit_test(test_gsm8k),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
