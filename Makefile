@@ -25,7 +25,7 @@ Q := $(if $(V),,@)
 
 .SUFFIXES:
 .DELETE_ON_ERROR:
-.PHONY: all run test tests cuda fuzz fuzz-coverage onefile asan debug deps format clean FORCE
+.PHONY: all run test tests cuda gpu fuzz fuzz-coverage onefile asan debug deps format clean FORCE
 all: train_rl
 
 ifeq ($(MAKELEVEL),0)
@@ -149,6 +149,18 @@ $(B)/test/%: $(B)/test/%.o $(B)/all.a
 # Tests of the CUDA table link it with its kernels compiled for the host.
 CUDA_TESTS := $(filter test_cuda_% test_run_cuda_%,$(TESTS))
 $(CUDA_TESTS:%=$(B)/test/%): $(B)/test/cuda_table.o
+
+# ---- for a machine with a GPU (dev/gpu.sh): the same tests linked with the GPU's table, and its benchmark
+gpu: $(B)/train_rl_cu $(CUDA_TESTS:%=$(B)/gpu/%) $(B)/gpu/bench
+$(B)/gpu/test_%: $(B)/test/test_%.o $(B)/cuda/device.o $(B)/gpu/table.o $(B)/all.a
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $^ -o $@ $(TEST_LIBS) $(LDLIBS) $(CUDA_LIBS)
+$(B)/gpu/bench: $(B)/dev/gpu_bench.o $(B)/cuda/device.o $(B)/cuda/table.o $(B)/all.a
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $^ -o $@ $(LDLIBS) $(CUDA_LIBS)
+$(B)/gpu/table.o: train_rl.cu $(B)/flags
+	@mkdir -p $(@D); echo 'nvcc $< for tests'
+	$(Q)$(NVCC) $(CUDA_FLAGS) -DCUDA_TEST -MMD -MP -c $< -o $@
 .SECONDARY:
 
 test:
@@ -184,4 +196,4 @@ format:
 clean:
 	rm -rf .build train_rl train_rl_cu
 
--include $(wildcard $(OBJECTS:.o=.d) $(B)/cuda/*.d $(B)/train_rl_main.d $(TESTS:%=$(B)/test/%.d) $(B)/test/cuda_table.d $(B)/dev/fuzz/*.d)
+-include $(wildcard $(OBJECTS:.o=.d) $(B)/cuda/*.d $(B)/gpu/*.d $(B)/dev/gpu_bench.d $(B)/train_rl_main.d $(TESTS:%=$(B)/test/%.d) $(B)/test/cuda_table.d $(B)/dev/fuzz/*.d)

@@ -39,7 +39,8 @@ struct device {
     int rank, world; /* 0 and 1 */
     void *scratch;   /* device_reserve */
     size_t scratch_bytes;
-    void *state; /* the table's own */
+    void *state;   /* the table's own */
+    size_t memory; /* bytes that a run may plan with: of the machine, or free on the GPU when it was opened */
 };
 
 /* Keys and values of the past. A region holds tokens base .. base+cap of a store (base and cap multiples of KV_ALIGN);

@@ -5,6 +5,7 @@
 #include <unistd.h>
 #include "backend.h"
 #include "base/error.h"
+#include "base/mem.h"
 
 /* The first instruction set the build uses that this processor lacks, or NULL. */
 static const char *missing_instructions(void)
@@ -58,6 +59,7 @@ int device_open(struct device *d, const struct ops *ops, int threads, struct err
     long processors = sysconf(_SC_NPROCESSORS_ONLN);
     d->ops = ops;
     d->world = 1;
+    d->memory = mem_machine();
     d->threads = threads > 0 ? threads : processors > 0 ? (int)processors : 1;
 #ifndef _OPENMP
     d->threads = 1;

@@ -239,7 +239,7 @@ static int plan_memory(struct trainer *t, const struct plan *p, struct error *e)
     }
     sampler_plan(&t->sampler, &s->arch, &s->device, p->slots, s->max_prompt, p->max_new, p->support);
     double need = (double)planned_bytes(t) / (1 << 20), asked = s->recipe.run.memory;
-    double limit = asked > 0 ? asked : most_of_machine * (double)mem_machine() / (1 << 20);
+    double limit = asked > 0 ? asked : most_of_machine * (double)s->device.memory / (1 << 20);
     if (need > limit)
         return fail(
             e,

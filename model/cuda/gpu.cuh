@@ -111,11 +111,13 @@ static inline void *gpu_stage(struct device *d, size_t bytes, size_t *have)
 static inline void gpu_copy(struct device *d, void *to, const void *from, size_t bytes)
 {
     gpu_check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, gpu_of(d)->stream), "copying");
+    gpu_launched(d, "copying");
 }
 
 static inline void gpu_zero(struct device *d, void *p, size_t bytes)
 {
     gpu_check(cudaMemsetAsync(p, 0, bytes, gpu_of(d)->stream), "zeroing");
+    gpu_launched(d, "zeroing");
 }
 
 static inline double *gpu_partials(struct device *d)
@@ -139,6 +141,7 @@ static inline void gpu_close(struct device *d)
 static inline int gpu_open(struct device *d, struct error *e)
 {
     int count = 0;
+    size_t all;
     cudaDeviceProp about;
     cudaError_t status = cudaGetDeviceCount(&count);
     if (status != cudaSuccess || count == 0)
@@ -152,6 +155,7 @@ static inline int gpu_open(struct device *d, struct error *e)
     gpu_check(cudaStreamCreateWithFlags(&g->stream, cudaStreamNonBlocking), "opening a stream");
     gpu_check(cudaMallocHost((void **)&g->stage, STAGE_BYTES), "page-locked memory");
     gpu_check(cudaMalloc((void **)&g->partial, GPU_PARTIALS * sizeof(double)), "allocating device memory");
+    gpu_check(cudaMemGetInfo(&d->memory, &all), "asking for the device's memory");
     return 0;
 }
 

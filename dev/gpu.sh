@@ -1,0 +1,87 @@
+#!/usr/bin/env bash
+# Everything that needs a GPU, in one call of under ten minutes: builds, checks, times.
+#
+#   bash dev/gpu.sh [build|check|time ...]      default: all three, as far as this machine can
+#
+# build   train_rl_cu, the tests and the benchmark for this card (where nvcc is; elsewhere what .build/ holds is run, so
+#         that it can be built on another machine: CUDA_ARCH=90 bash dev/gpu.sh build)
+# check   every row against the reference, what is promised bit for bit, the model, twenty optimiser steps, sampler and
+#         trainer; the same seed twice gives the same run, with mismatch 0; compute-sanitizer over generation
+# time    memory read, products, training and sampling at the shapes of GPT-2, Qwen2 0.5B, Qwen3 0.6B and GPT-2 XL
+#
+# Results go to $OUT (default .build/release/gpu/results). Ends with `N passed, N failed`; fails when anything failed.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+make=${MAKE:-make} B=.build/release
+results=${OUT:-$B/gpu/results}
+steps=${*:-build check time}
+passed=0 failed=0
+mkdir -p "$results"
+
+step() { # NAME SECONDS COMMAND...
+    local name=$1 limit=$2 start=$SECONDS
+    shift 2
+    if timeout "$limit" "$@" >"$results/$name.log" 2>&1; then
+        passed=$((passed + 1))
+        echo "passed $name ($((SECONDS - start)) s)"
+    else
+        failed=$((failed + 1))
+        echo "FAILED $name ($((SECONDS - start)) s): $results/$name.log"
+        tail -n 5 "$results/$name.log" | sed 's/^/    /'
+    fi
+}
+
+same_run_twice() {
+    local dir tiny=(chain run.device=cuda warmup.steps=20 control.steps=1 rl.steps=5 eval.prompts=16 rollout.prompts=8)
+    dir=$(mktemp -d)
+    ./$B/train_rl_cu "${tiny[@]}" run.out="$dir/a" && ./$B/train_rl_cu "${tiny[@]}" run.out="$dir/b" rollout.slots=3 || return 1
+    for run in a b; do # what depends on the clock, or is where a run says where it is, begins with t_
+        sed 's/,"t_[^}]*//' "$dir/$run/log.jsonl" >"$dir/$run.log"
+    done
+    cmp "$dir/a.log" "$dir/b.log" && ! grep -E '"logp_mismatch_max":[^0]' "$dir/a.log" && rm -rf "$dir"
+}
+
+export -f same_run_twice # timeout runs programs, so these go through a shell of their own
+export B
+if [ "$steps" != build ] && ! ls /dev/nvidia[0-9]* >/dev/null 2>&1; then
+    echo "no GPU here (no /dev/nvidia0): only 'build' can run"
+    exit 1
+fi
+
+for what in $steps; do
+    case $what in
+    build)
+        if command -v nvcc >/dev/null || [ -n "${NVCC:-}" ] || [ -x /usr/local/cuda/bin/nvcc ]; then
+            arch=${CUDA_ARCH:-$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | head -n 1 | tr -d .)}
+            step build 400 "$make" CUDA_ARCH="${arch:-80 89 90}" gpu
+        else
+            echo "no nvcc here: running what $B holds"
+        fi
+        ;;
+    check)
+        for test in $B/gpu/test_*cuda*; do
+            [ -x "$test" ] && step "$(basename "$test")" 120 "$test"
+        done
+        step same_run_twice 60 bash -c same_run_twice
+        if command -v compute-sanitizer >/dev/null; then
+            for tool in memcheck racecheck; do
+                step "sanitizer_$tool" 60 compute-sanitizer --tool $tool --error-exitcode 9 ./$B/train_rl_cu chain run.device=cuda \
+                    warmup.steps=1 control.steps=1 rl.steps=1 eval.prompts=2 rollout.prompts=2 rollout.samples=2 run.out="$(mktemp -d)/run"
+            done
+        else
+            echo "no compute-sanitizer here: not run"
+        fi
+        ;;
+    time)
+        nvidia-smi --query-gpu=name,driver_version,clocks.sm,clocks.mem --format=csv,noheader >"$results/card.txt" 2>&1
+        step bench 240 "$B/gpu/bench" cuda
+        cat "$results/card.txt" "$results/bench.log"
+        ;;
+    *)
+        echo "unknown step '$what'; build, check and time are known"
+        exit 2
+        ;;
+    esac
+done
+echo "$passed passed, $failed failed"
+[ $failed -eq 0 ]
