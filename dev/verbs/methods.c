@@ -86,15 +86,19 @@ static void add_stages(struct text *t, const struct settings *s)
 static const char prefix[] = "variant ";
 enum { PREFIX = sizeof prefix - 1 };
 
-/* Length of the variant's name in row i; 0: the row is of no variant. first: it is the first row of that variant. */
+/* Length of the variant's name in row i; 0: the row is of no variant, or a parameter of a stage line that stands before.
+ * first: no row before it is of that variant. Rows are "variant NAME.knob" or "variant NAME: SECTION.key". */
 static size_t variant_at(const struct settings *s, int i, int *first)
 {
-    const char *name = s->row[i].name;
-    if (strncmp(name, prefix, PREFIX))
+    const char *name = s->row[i].name, *dot = strchr(name, '.');
+    if (strncmp(name, prefix, PREFIX) || !dot || strchr(dot + 1, '.'))
         return 0;
-    size_t n = strcspn(name + PREFIX, ".:"); /* "variant NAME.knob", or "variant NAME: SECTION.key" */
-    const char *before = i > 0 ? s->row[i - 1].name : "";
-    *first = strncmp(before, name, PREFIX + n) != 0 || !strchr(".:", before[PREFIX + n]);
+    size_t n = strcspn(name + PREFIX, ".:");
+    *first = 1;
+    for (int k = 0; k < i; k++) {
+        const char *before = s->row[k].name;
+        *first &= strncmp(before, name, PREFIX + n) != 0 || !before[PREFIX + n] || !strchr(".:", before[PREFIX + n]);
+    }
     return n;
 }
 
@@ -126,7 +130,8 @@ int variants_print(FILE *f)
             if (first)
                 fprintf(f, "%s  %-16s variant=%.*s:", here++ ? "\n" : "", r->name, (int)n, s.row[i].name + PREFIX);
             const char *key = s.row[i].name + PREFIX + n + 1;
-            fprintf(f, "%s %s = %s", first ? "" : ",", key + (*key == ' '), s.row[i].value);
+            fprintf(f, "%s %s = %s", first ? "" : ",", key + (*key == ' '),
+                    s.row[i].line ? s.row[i].line : s.row[i].value);
         }
         fputs(here ? "\n" : "", f);
         found += here;
