@@ -331,6 +331,7 @@ static void test_verb(void **state)
     call(TEXTS(expect), 2, "is missing");
     call(TEXTS(made[0], "expct=x"), 2, "did you mean 'expect'?");
     call(TEXTS(made[0], "rl.lr=1"), 2, "unknown key 'rl.lr'");
+    call(TEXTS(made[0], "machine=here"), 2, "machine=here would change nothing");
     call(TEXTS("chain", "grpo"), 2, "one recipe at a time");
     static const char *const seeds[] = {"seeds=",     "seeds=2..1",        "seeds=1..", "seeds=a",
                                         "seeds=1,,2", "seeds=1..99999999", "seeds=-1"};

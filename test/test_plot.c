@@ -219,11 +219,10 @@ static void test_several(void **state)
     put_run("run-10", NULL, LOG("0", "rl", "1", "1"), NULL);
     put_run("run-2", NULL, LOG("0", "rl", "1", "1"), NULL);
     put_run("empty", NULL, NULL, NULL);
-    assert_int_equal(run_read_all(r, 2, words, &e), 3);
+    assert_int_equal(run_read_all(r, 2, words, &e), 2); /* run-2 is named twice */
     assert_string_equal(r[0].label, "run-2");
     assert_string_equal(r[1].label, "run-10");
-    assert_string_equal(r[2].label, "run-2");
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < 2; i++)
         run_close(&r[i]);
     put_run("run-3", NULL, "broken\n", NULL);
     assert_int_equal(run_read_all(r, 2, words, &e), -1); /* and nothing leaks */

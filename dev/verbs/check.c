@@ -323,6 +323,11 @@ static int run(int argc, const char *const *argv)
         return verb_usage(&verb_row_check, &e);
     if (!recipe && j.others && verb_options(&verb_row_check, j.others, j.other + 1, option, &e))
         return verb_usage(&verb_row_check, &e); /* keys of a recipe go with a recipe only */
+    if (option[MACHINE].text[0] && !option[WRITE].text[0]) {
+        fail(&e, "machine=%.80s would change nothing: it goes into the expectation that write=FILE makes",
+             option[MACHINE].text);
+        return verb_usage(&verb_row_check, &e);
+    }
     struct run_files *files = mem_alloc(MAX_RUNS, sizeof *files);
     int n =
         recipe ? train_all(seed, seeds, j.others + 1, j.other, files, &e) : run_read_all(files, j.places, j.place, &e);

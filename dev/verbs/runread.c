@@ -171,6 +171,31 @@ static int read_inside(struct run_files *run, int n, const char *dir, struct err
     return bad ? -1 : found;
 }
 
+static int same_place(const char *a, const char *b)
+{
+    char *x = realpath(a, NULL), *y = realpath(b, NULL);
+    int same = x && y && !strcmp(x, y);
+    free(x);
+    free(y);
+    return same;
+}
+
+/* Of the runs behind the first n, those that are there already are closed; returns how many stay. */
+static int drop_repeated(struct run_files *run, int n, int more)
+{
+    int kept = n;
+    for (int i = n; i < n + more; i++) {
+        int k = 0;
+        while (k < kept && !same_place(run[k].dir, run[i].dir))
+            k++;
+        if (k < kept)
+            run_close(&run[i]);
+        else
+            run[kept++] = run[i];
+    }
+    return kept - n;
+}
+
 int run_read_all(struct run_files *run, int words, const char *const *word, struct error *e)
 {
     int n = 0;
@@ -185,7 +210,7 @@ int run_read_all(struct run_files *run, int words, const char *const *word, stru
                 run_close(&run[--n]);
             return -1;
         }
-        n += more;
+        n += drop_repeated(run, n, more);
     }
     return n;
 }

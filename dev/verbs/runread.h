@@ -25,7 +25,7 @@ struct run_files {
 int run_read(struct run_files *r, const char *dir, struct error *e);
 void run_close(struct run_files *r);
 /* The runs that the words name: a run directory, or a directory of run directories, in the order of their names.
- * Returns their number, at most MAX_RUNS, or -1 with all closed. */
+ * A run that is named twice counts once. Returns their number, at most MAX_RUNS, or -1 with all closed. */
 int run_read_all(struct run_files *run, int words, const char *const *word, struct error *e);
 
 double run_number(const json_t *o, const char *key);             /* NAN: missing, null or no number */
