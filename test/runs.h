@@ -154,6 +154,21 @@ static inline void write_recipe(const char *name, const char *text)
         fail_msg("%s", e.text);
 }
 
+/* Lines of the run's log so far. */
+static inline int lines_logged(const char *run)
+{
+    char path[600];
+    struct error e;
+    size_t len;
+    int n = 0;
+    snprintf(path, sizeof path, "%s/%s/log.jsonl", folder, run);
+    char *text = file_size(path) > 0 ? file_read(path, 1 << 28, &len, &e) : NULL;
+    for (size_t i = 0; text && i < len; i++)
+        n += text[i] == '\n';
+    mem_free(text);
+    return n;
+}
+
 /* ---- one call of the command, in a process of its own ---- */
 
 static inline void child(char *text, const char *out)
@@ -210,6 +225,15 @@ static inline void train(const char *run, const char *words)
         struct bytes b = slurp("", "printed");
         fail_msg("status %d after %s: %s", status, words, b.p);
     }
+}
+
+/* Filters read standard input: nothing stands there. */
+static inline int empty_input(void)
+{
+    int nothing = open("/dev/null", O_RDONLY);
+    if (nothing < 0 || dup2(nothing, 0) < 0)
+        return -1;
+    return close(nothing);
 }
 
 static inline void assert_printed(const char *piece)

@@ -36,12 +36,8 @@ static char good[600]; /* checkpoint of a whole run */
 static int make_good(void **state)
 {
     char path[600];
-    if (set_up(state))
+    if (set_up(state) || empty_input())
         return -1;
-    int nothing = open("/dev/null", O_RDONLY); /* filters read standard input */
-    if (nothing < 0 || dup2(nothing, 0) < 0)
-        return -1;
-    close(nothing);
     write_recipe("small.ini", recipe);
     train("whole", in_folder(path, "small.ini"));
     in_folder(good, "whole/checkpoint");

@@ -19,12 +19,8 @@ static char fresh[700], good[600];
 static int make_whole(void **state)
 {
     char path[600];
-    if (set_up(state))
+    if (set_up(state) || empty_input())
         return -1;
-    int nothing = open("/dev/null", O_RDONLY); /* filters read standard input */
-    if (nothing < 0 || dup2(nothing, 0) < 0)
-        return -1;
-    close(nothing);
     write_recipe("small.ini", recipe);
     snprintf(fresh, sizeof fresh, "rl|%s|run.save_every=1|run.threads=1", in_folder(path, "small.ini"));
     train("whole", fresh);

@@ -394,21 +394,6 @@ static void behind_a_token_is_before_the_next(void **state)
     assert_true(seen[3] > 0 && seen[2] == seen[3]); /* some were cut off, and each ends in its last value */
 }
 
-/* Lines of the run's log so far. */
-static int lines_logged(const char *run)
-{
-    char path[600];
-    struct error e;
-    size_t len;
-    int n = 0;
-    snprintf(path, sizeof path, "%s/%s/log.jsonl", folder, run);
-    char *text = file_size(path) > 0 ? file_read(path, 1 << 28, &len, &e) : NULL;
-    for (size_t i = 0; text && i < len; i++)
-        n += text[i] == '\n';
-    mem_free(text);
-    return n;
-}
-
 /* Stopped by a signal (the step is finished, everything saved) or killed, in phases of every kind, it is the same run.
  */
 static void interrupted_and_resumed(void **state)

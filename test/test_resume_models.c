@@ -29,25 +29,10 @@ static void pause_for(double seconds)
     nanosleep(&t, NULL);
 }
 
-/* Lines of the run's log so far. */
-static int steps_logged(const char *run)
-{
-    char path[600];
-    struct error e;
-    size_t len;
-    int n = 0;
-    snprintf(path, sizeof path, "%s/%s/log.jsonl", folder, run);
-    char *text = file_size(path) > 0 ? file_read(path, 1 << 28, &len, &e) : NULL;
-    for (size_t i = 0; text && i < len; i++)
-        n += text[i] == '\n';
-    mem_free(text);
-    return n;
-}
-
 /* Kill the run when so many lines are written; 0: it had ended before. */
 static int kill_after(pid_t pid, const char *run, int lines)
 {
-    for (int i = 0; i < 30000 && steps_logged(run) < lines; i++)
+    for (int i = 0; i < 30000 && lines_logged(run) < lines; i++)
         pause_for(0.002);
     kill(pid, SIGKILL);
     int status = finish(pid);

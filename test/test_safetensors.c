@@ -15,27 +15,8 @@
 #include "../model/safetensors.h"
 #include <cmocka.h> /* last: its macro fail() would change our declaration */
 
-static char folder[64];
-
-static int set_up(void **state)
-{
-    (void)state;
-    snprintf(folder, sizeof folder, "/tmp/test_safetensors.XXXXXX");
-    return mkdtemp(folder) ? 0 : -1;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    struct error e;
-    return file_remove_directory(folder, &e);
-}
-
-static const char *in_folder(char path[256], const char *name)
-{
-    snprintf(path, 256, "%s/%s", folder, name);
-    return path;
-}
+#define FOLDER "/tmp/test_safetensors.XXXXXX"
+#include "folder.h"
 
 /* A file of that header text and `data` bytes 0, 1, 2 ... */
 static void write_file(const char *path, const char *header, size_t data)

@@ -20,21 +20,8 @@
 
 #define STORIES "../shared/data/stories260K/"
 
-static char folder[64]; /* made by the group's set-up */
-
-static int set_up(void **state)
-{
-    (void)state;
-    snprintf(folder, sizeof folder, "/tmp/test_tokenizer.XXXXXX");
-    return mkdtemp(folder) ? 0 : -1;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    struct error e;
-    return file_remove_directory(folder, &e);
-}
+#define FOLDER "/tmp/test_tokenizer.XXXXXX"
+#include "folder.h"
 
 static struct tokenizer *need_stories(void)
 {
