@@ -49,7 +49,7 @@ if [ "$what" = coverage ]; then
         objects="$objects ${objects:+-object} .build/coverage/fuzz/$name"
     done
     "$profdata" merge -sparse .build/coverage/*.profraw -o .build/coverage/all.profdata || exit 1
-    readers=$(ls model/safetensors.c model/base/json.c model/checkpoint_config.c model/checkpoint_shards.c model/checkpoint_bin.c rewards/recipe*.c \
+    readers=$(ls model/safetensors.c model/base/json.c model/checkpoint_config.c model/checkpoint_shards.c model/checkpoint_bin.c model/lora_files.c rewards/recipe*.c \
         data/tokenizer*.c data/chat.c data/expression.c data/answer_number.c data/decimal.c data/task_jsonl.c dev/verbs/lines.c 2>/dev/null)
     # shellcheck disable=SC2086
     "$cov" report $objects -instr-profile .build/coverage/all.profdata $readers |
