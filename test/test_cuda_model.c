@@ -14,10 +14,10 @@ static void pieces_and_orders_change_no_bit(void **state)
     (void)state;
     const struct arch *arch[] = {&tiny_gpt2, &tiny_qwen3};
     for (int i = 0; i < 2; i++) {
-        struct content c = random_content(arch[i]->V, GROUPS, 40, 3);
+        struct content c = random_content(arch[i]->V, GROUPS, 20, 3);
         int n, other;
         double *want = gradient_in_pieces(&cuda_ops, arch[i], &c, 1, GROUPS, 1, 0, &n);
-        for (int way = 1; way <= 3; way++) {
+        for (int way = 2; way <= 3; way++) {
             double *got = gradient_in_pieces(&cuda_ops, arch[i], &c, way, way, 1, 0, &other);
             assert_int_equal(n, other);
             assert_same_bits(want, got, n, "gradient in pieces");

@@ -357,7 +357,10 @@ static void test_attention_backward_parts(void **state)
 
 /* ---- the sampler's numbers are the trainer's ---- */
 
-enum { SLOTS = 300, WORDS = 117, KEPT = 20 };
+#ifndef SLOTS
+#define SLOTS 300
+#endif
+enum { WORDS = 117, KEPT = 20 };
 
 static void test_sampled_logp(void **state)
 {

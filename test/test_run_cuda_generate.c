@@ -11,10 +11,10 @@ static void sampler_is_trainer_for_any_slots(void **state)
 {
     (void)state;
     static struct asked first, other;
-    static const int slots[] = {1, 6, 64}, chosen[] = {1, 3, 7};
+    static const int slots[] = {1, 64}, chosen[] = {1, 3, 7};
     const struct arch *arch[] = {&llama, &gpt2, &llama};
     for (int i = 0; i < 3; i++)
-        for (int n = 0; n < 3; n++) {
+        for (int n = 0; n < 2; n++) {
             struct rig r;
             struct asked *a = n ? &other : &first;
             const struct sampling *how = &ways[chosen[i]];
