@@ -18,6 +18,7 @@ static int open_session(struct session *s, struct error *e)
     if (task_open(&s->task, s->recipe.task_row, s->recipe.task_value, e))
         return -1;
     s->tokenizer = tokenizer_chars(the_alphabet, END_OF_SEQUENCE, e);
+    s->chat.tokenizer = s->tokenizer;
     s->special = (struct token_ids){-1, -1, END_OF_SEQUENCE, {tokenizer_eos(s->tokenizer)}};
     s->max_prompt = s->task.longest_prompt + 2;
     s->max_gold = s->task.longest_gold + 1;

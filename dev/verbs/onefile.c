@@ -30,6 +30,7 @@ static const struct {
     {"rewards/advantage", {NULL}},
     {"rewards/loss", {NULL}},
     {"rewards/regular", {NULL}},
+    {"dev/onefile", {"prompts.c"}},
     {"dev/verbs",
      {"session.c", "evaluate.c", "rundir.c", "trainer.c", "micro.c", "channels.c", "prompts.c", "runlog.c"}},
     {".", {"train_rl.c"}},
@@ -168,7 +169,7 @@ static int run(int argc, const char *const *argv)
         return verb_usage(&verb_row_onefile, &e);
     }
     struct session *s = mem_alloc(1, sizeof *s);
-    if (session_open(s, recipe, words, n, 0, &e)) {
+    if (session_open(s, recipe, words, n, 1, &e)) {
         session_close(s);
         mem_free(s);
         return verb_usage(&verb_row_onefile, &e);

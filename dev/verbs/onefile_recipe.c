@@ -190,6 +190,8 @@ int onefile_recipe(const struct session *s, struct text *out, struct error *e)
     const struct recipe *r = &s->recipe;
     if (r->model.path[0] || !s->task.alphabet)
         return fail(e, "a recipe with a trained model, whose files need their readers, cannot be one file");
+    if (r->task.chat || s->task.shots)
+        return fail(e, "the recipe cannot be one file: chat formats and worked examples are in train_rl alone");
     if (strcmp(tokenizer_kind(s->tokenizer), "characters") != 0)
         return fail(e, "the recipe cannot be one file: its tokenizer is no list of characters");
     for (int i = 0; i < r->model_count; i++)
