@@ -86,8 +86,8 @@ static void add_stages(struct text *t, const struct settings *s)
 static const char prefix[] = "variant ";
 enum { PREFIX = sizeof prefix - 1 };
 
-/* Length of the variant's name in row i; 0: the row is of no variant, or a parameter of a stage line that stands before.
- * first: no row before it is of that variant. Rows are "variant NAME.knob" or "variant NAME: SECTION.key". */
+/* Length of the variant's name in row i; 0: the row is of no variant, or a parameter of a stage line that stands
+ * before. first: no row before it is of that variant. Rows are "variant NAME.knob" or "variant NAME: SECTION.key". */
 static size_t variant_at(const struct settings *s, int i, int *first)
 {
     const char *name = s->row[i].name, *dot = strchr(name, '.');
