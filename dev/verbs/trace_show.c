@@ -8,7 +8,7 @@ const struct trace_section trace_sections[] = {
     {"prompt",
      "Prompt",
      "The next item of the training split becomes a prompt; the policy never sees the answer.",
-     {{"add_group", "train_rl.c"}, {"session_prompt", "dev/verbs/session.c"}}},
+     {{"add_group", "train_rl.c"}, {"session_prompt", "dev/verbs/session_prompts.c"}}},
     {"rollout",
      "Rollout",
      "The policy answers the prompt several times, token by token; the task's verifier judges each response.",
