@@ -76,6 +76,12 @@ static int is_source(const struct dirent *d)
     return n > 2 && !strcmp(d->d_name + n - 2, ".c");
 }
 
+/* Files that dev/onefile/ stands in for. */
+static int has_substitute(const char *name)
+{
+    return !strncmp(name, "tokenizer", 9) || !strncmp(name, "unicode_", 8) || !strcmp(name, "chat.c");
+}
+
 static int read_folder(struct onefile *f, int at, struct error *e)
 {
     const char *folder = order[at].folder;
@@ -89,7 +95,7 @@ static int read_folder(struct onefile *f, int at, struct error *e)
     if (n < 0)
         return fail(e, "%s: no such folder here; this is made from the sources, so run it where they are", folder);
     for (int i = 0; i < n; i++) {
-        if (!status && (strcmp(folder, "data") || !strncmp(entry[i]->d_name, "task", 4)))
+        if (!status && !has_substitute(entry[i]->d_name))
             status = read_one(f, folder, entry[i]->d_name, e);
         free(entry[i]);
     }
