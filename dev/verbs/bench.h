@@ -51,6 +51,7 @@ struct bench_model {
     struct tape tape;
     int rows, entries;
     int groups, prompt, response, samples; /* the batch: groups of a prompt and equal responses */
+    int passes;                            /* so many such batches make an update */
     double *logp, *gradient;
     float *in, *out; /* on the device: rows x the widest row; the operations' operands */
 };

@@ -95,17 +95,29 @@ static void fill_layout(struct bench_model *m)
         mem_free(all[i]);
 }
 
+/* Equal micro-batches of whole groups that stay in the caches, as the trainer cuts them: the fewest of at most so many
+ * rows each, or one of each group. */
+static int micro_batches(const struct shape *s)
+{
+    enum { MICRO_ROWS = 2048 };
+    int n = 1;
+    while (n < s->groups && (s->groups % n || s->groups / n * (s->prompt + s->samples * s->response) > MICRO_ROWS))
+        n++;
+    return n;
+}
+
 static int open_model(struct bench_model *m, struct bench *b, const struct shape *s, struct error *e)
 {
     memset(m, 0, sizeof *m);
     m->b = b;
     m->name = s->preset;
-    m->groups = s->groups;
+    m->passes = micro_batches(s);
+    m->groups = s->groups / m->passes;
     m->samples = s->samples;
     m->prompt = s->prompt;
     m->response = s->response;
-    m->rows = s->groups * (s->prompt + s->samples * s->response);
-    m->entries = s->groups * s->samples * s->response;
+    m->rows = m->groups * (s->prompt + s->samples * s->response);
+    m->entries = m->groups * s->samples * s->response;
     struct arch a = preset_find(s->preset)->arch;
     int length = s->prompt + s->response;
     a.V = b->vocabulary ? b->vocabulary : a.V;
@@ -113,8 +125,8 @@ static int open_model(struct bench_model *m, struct bench *b, const struct shape
     if (model_create(&m->model, &a, preset_find(s->preset)->small, b->dev, 1, e))
         return -1;
     fill_weights(&m->model);
-    int segments = s->groups * (s->samples + 1);
-    layout_create(&m->layout, b->dev, a.V, m->rows, segments, s->groups, m->entries, 0);
+    int segments = m->groups * (s->samples + 1);
+    layout_create(&m->layout, b->dev, a.V, m->rows, segments, m->groups, m->entries, 0);
     tape_plan(&m->tape, &a, b->dev, m->rows, m->entries, m->rows + segments * KV_ALIGN, 1);
     tape_commit(&m->tape);
     fill_layout(m);
@@ -148,8 +160,10 @@ static void train(void *context)
     struct bench_model *m = context;
     const struct optimiser o = {1e-6, 0.9, 0.95, 1e-8, 0.1, 1};
     model_zero_grad(&m->model);
-    forward(m);
-    model_backward(&m->model, &m->tape, &m->layout, m->gradient, NULL);
+    for (int i = 0; i < m->passes; i++) {
+        forward(m);
+        model_backward(&m->model, &m->tape, &m->layout, m->gradient, NULL);
+    }
     model_step(&m->model, &o, model_grad_norm(&m->model));
 }
 
@@ -160,8 +174,9 @@ static void measure_training(struct bench_model *m)
     snprintf(f.name, sizeof f.name, "%s.forward.%d", m->name, m->rows);
     f.flops = once;
     bench_figure(m->b, &f, forward, m);
-    snprintf(f.name, sizeof f.name, "%s.train.%d", m->name, m->rows);
-    f.flops = 3 * once;
+    snprintf(f.name, sizeof f.name, "%s.train.%d", m->name, m->passes * m->rows);
+    f.amount = m->passes * m->rows;
+    f.flops = 3 * once * m->passes;
     bench_figure(m->b, &f, train, m);
 }
 
@@ -253,15 +268,15 @@ static void measure_cycle(struct bench_model *m)
     enum { MOST_SLOTS = 256 };
     struct figure f = {.unit = "tokens/s"};
     struct rollout r;
-    int all = m->groups * m->samples, slots = all < MOST_SLOTS ? all : MOST_SLOTS;
+    int groups = m->passes * m->groups, all = groups * m->samples, slots = all < MOST_SLOTS ? all : MOST_SLOTS;
     const struct arch *a = &m->model.arch;
-    snprintf(f.name, sizeof f.name, "%s.cycle.%d", m->name, m->entries);
+    snprintf(f.name, sizeof f.name, "%s.cycle.%d", m->name, m->passes * m->entries);
     if (!bench_wants(m->b, f.name))
         return;
-    open_rollout(&r, m, slots, m->groups, m->samples, m->response);
-    f.amount = m->entries;
-    double prompts = (double)m->groups * m->prompt * (model_flops(a, m->prompt / 2.0) - 2.0 * a->V * a->C);
-    f.flops = 4 * (m->entries * model_flops(a, m->prompt + m->response / 2.0) + prompts);
+    open_rollout(&r, m, slots, groups, m->samples, m->response);
+    f.amount = m->passes * m->entries;
+    double prompts = (double)groups * m->prompt * (model_flops(a, m->prompt / 2.0) - 2.0 * a->V * a->C);
+    f.flops = 4 * (f.amount * model_flops(a, m->prompt + m->response / 2.0) + prompts);
     bench_figure(m->b, &f, cycle, &r);
     close_rollout(&r);
 }
