@@ -101,6 +101,21 @@ static int check_twice(const struct recipe *r, int f, int i, struct error *e)
     return 0;
 }
 
+/* Verdicts are changed before any stage reads them, or two stages of one step would judge differently. */
+static int check_verdicts(const struct recipe *r, int f, int i, struct error *e)
+{
+    const struct phase *p = &r->phase[f];
+    const struct stage *s = p->stage[i].stage;
+    for (int k = 0; k < i && s->writes & FIELD_OUTCOME; k++)
+        if (p->stage[k].stage->reads & FIELD_OUTCOME && p->stage[k].stage->kind < STAGE_LOSS)
+            return complain(r->ini, origin_of(r, f, i), e,
+                            "the %s stage '%s' changes the verdicts after '%s' has read them; put it before (on the "
+                            "command line: %s.%s=...)",
+                            stage_kind_names[s->kind], s->name, p->stage[k].stage->name, p->name,
+                            stage_kind_names[s->kind]);
+    return 0;
+}
+
 /* What stage i writes for others has to reach one of them. */
 static int check_unread(const struct recipe *r, int f, int i, struct error *e)
 {
@@ -315,7 +330,7 @@ static int check_chain(const struct recipe *r, int f, struct error *e)
         return complain(r->ini, phase_origin(p), e, "phase '%s' has no loss; add a line such as `loss = %s`", p->name,
                         p->source == SOURCE_GOLD ? "nll" : "clip");
     for (int i = 0; i < p->stages; i++)
-        if (check_unread(r, f, i, e))
+        if (check_verdicts(r, f, i, e) || check_unread(r, f, i, e))
             return -1;
     if (!phase_trains_policy(p) && !phase_trains(p, p->train))
         return complain(r->ini, find_entry(r, "phase", p->name, "train")->at, e,

@@ -276,6 +276,8 @@ static const struct {
     {"score = outcome", "score = clip", NULL, "r.ini:13: 'clip' is a loss stage, not a score; write it under 'loss ='"},
     {"score = outcome, format", "score = outcome format", NULL, "r.ini:13: score: ',' is missing at 'format'"},
     {"score = outcome, format", "score = outcome, ", NULL, "r.ini:13: score: a stage's name is missing"},
+    {"score = outcome, format", "score = outcome, format, noise", NULL,
+     "r.ini:13: the score stage 'noise' changes the verdicts after 'outcome' has read them; put it before"},
     {"score = outcome, format", "score = outcome, outcome", NULL,
      "r.ini:13: the score stage 'outcome' stands twice in phase 'rl'"},
     {"format = 0.1", "formt = 0.1", NULL, "r.ini:14: unknown component 'formt', did you mean 'format'?"},
