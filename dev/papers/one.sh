@@ -1,12 +1,17 @@
 #!/bin/sh
 # One run of a study: a line of study.sh, directory and words separated by tabs. A run that is there is left as it is, one
-# that was cut off goes on.
+# that was cut off goes on; one of other words is refused.
 set -eu
 IFS='	'
+line=$1
 # shellcheck disable=SC2086 # the tabs are to split
-set -f && set -- $1
+set -f && set -- $line
 dir=$1 && shift
-[ -f "$dir/finished" ] && exit 0
+if [ -f "$dir/finished" ]; then
+    [ "$(cat "$dir/finished")" = "$line" ] && exit 0
+    echo "$dir is a run of other settings; move it away, or take another out=DIR" >&2
+    exit 1
+fi
 if [ -f "$dir/recipe.ini" ] && [ -d "$dir/checkpoint" ]; then
     set -- rl "run.resume=$dir"
 else
@@ -14,8 +19,9 @@ else
     mkdir -p "${dir%/*}"
     set -- rl "$@" "run.out=$dir"
 fi
+# shellcheck disable=SC2154 # study.sh hands it on
 if "$program" "$@" run.threads=1 >"$dir.txt" 2>&1; then
-    : >"$dir/finished"
+    echo "$line" >"$dir/finished"
     rm "$dir.txt"
     echo "$dir"
 else

@@ -12,6 +12,8 @@ trade="task.ops_min=1 task.ops_max=5 task.bare=0.6 task.recheck=2 task.wrong_fac
 # teacher knows all facts.
 facts="task.mod=6 task.ops_min=2 task.ops_max=2 task.bare=0 task.wrong_facts=0"
 recheck="$facts task.recheck=8"
+# solved: modulo 3, so that there are 27 facts and nearly all groups are all right from the start; up to 4 re-checks.
+solved="task.mod=3 task.ops_min=2 task.ops_max=2 task.bare=0 task.wrong_facts=0 task.recheck=4"
 
 if [ "$quick" = 1 ]; then
     small="rollout.prompts=8 rl.steps=40" size="rollout.prompts=16 rl.steps=40"
@@ -31,21 +33,21 @@ strengths() {
 methods() {
     where=$1 budget=$2 short=$3 judged="noise(share = 0.25)" && shift 3
     set -- "$@" "rollout.max_new=$budget"
-    run "$where" GRPO "" grpo "$@" beta=0 "stages.score=$judged, outcome"
+    run "$where" GRPO "" grpo "$@" beta=0 "rl.score=$judged, outcome"
     for s in $(strengths 0.05 0.1 0.2 0.5 1); do
-        run "$where" DRPO "$s" drpo "$@" "lambda=$s" "C=$budget" "stages.score=$judged"
+        run "$where" DRPO "$s" drpo "$@" "lambda=$s" "C=$budget" "rl.score=$judged"
     done
     for s in $(strengths 0.1 0.2 0.4 0.7 1); do
-        run "$where" RLOO-LP "$s" rloo_lp "$@" "alpha=$s" "stages.score=$judged"
-        run "$where" linear "$s" linear "$@" "budget=$(awk "BEGIN { print $budget / $s }")" "stages.score=$judged"
-        run "$where" GRPO-lambda "$s" grpo_lambda "$@" "lambda=$s" "stages.score=$judged"
-        run "$where" SAR "$s" sar "$@" "alpha=$s" "l_max=$budget" "stages.score=$judged, outcome, $sar"
+        run "$where" RLOO-LP "$s" rloo_lp "$@" "alpha=$s" "rl.score=$judged"
+        run "$where" linear "$s" linear "$@" "budget=$(awk "BEGIN { print $budget / $s }")" "rl.score=$judged"
+        run "$where" GRPO-lambda "$s" grpo_lambda "$@" "lambda=$s" "rl.score=$judged"
+        run "$where" SAR "$s" sar "$@" "alpha=$s" "l_max=$budget" "rl.score=$judged, outcome, $sar"
     done
     for s in $(strengths 0.1 0.25 0.5 1 2); do
-        run "$where" ALP "$s" alp "$@" "beta_len=$s" "n_norm=$budget" "stages.score=$judged"
+        run "$where" ALP "$s" alp "$@" "beta_len=$s" "n_norm=$budget" "rl.score=$judged"
     done
     for s in $(strengths 0.5 1 1.5 2 4); do
-        run "$where" L1 "$s" l1 "$@" "target=-$(awk "BEGIN { print $short * $s }")" "stages.score=$judged"
+        run "$where" L1 "$s" l1 "$@" "target=-$(awk "BEGIN { print $short * $s }")" "rl.score=$judged"
     done
 }
 
@@ -60,10 +62,12 @@ sar='sar(form = $form, clip_ppl = $clip_ppl, gate_on_correct = $gate_on_correct)
     go_on recheck facts $recheck warmup.steps=250 warmup.lr=2e-3
     methods trade 104 20 $trade $size $common
     methods recheck 127 15 $recheck $small $common
-    # What DRPO needs the noise for: without it nearly all groups are all right.
-    run recheck GRPO-certain "" grpo $recheck $small $common rollout.max_new=127 beta=0
-    run recheck DRPO-certain 0.2 drpo $recheck $small $common rollout.max_new=127 lambda=0.2 C=127
-    run recheck linear-certain 0.4 linear $recheck $small $common rollout.max_new=127 budget=317.5
+    # What DRPO needs the noise for: where all is right it has nothing to compare.
+    warm solved $solved warmup.steps=500
+    for share in 0 0.25; do
+        run solved DRPO "noise=$share" drpo $solved $small $common rollout.max_new=71 lambda=0.2 C=71 "rl.score=noise(share = $share)"
+        run solved linear "noise=$share" linear $solved $small $common rollout.max_new=71 budget=177.5 "rl.score=noise(share = $share)"
+    done
 }
 go
 for setting in trade recheck; do
@@ -72,3 +76,4 @@ for setting in trade recheck; do
     paired $setting GRPO accuracy%,length,sampled%,sampled_length
     sh dev/papers/pushed.sh "$out/$setting"/runs/* >"$results/$setting-pushed.md"
 done
+table solved "columns=before.sampled%,before.sampled_length,start.zero_variance%,accuracy%,length,sampled%,sampled_length,log.zero_variance%"

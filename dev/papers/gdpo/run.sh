@@ -11,7 +11,7 @@ if [ "$quick" = 1 ]; then
 else
     size="rollout.prompts=32 rl.steps=100 eval.prompts=1000 eval.every=5"
 fi
-both="stages.score=outcome, length(from = 24, within = true)"
+both="rl.score=outcome, length(from = 24, within = true)"
 # shellcheck disable=SC2086 # the settings are words
 {
     warm chain $task warmup.steps=1500

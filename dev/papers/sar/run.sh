@@ -17,8 +17,8 @@ fi
     go_on recheck facts $task warmup.steps=250 warmup.lr=2e-3
     for alpha in 0 0.2 0.8; do
         run recheck GRPO "$alpha" sar $task $size "alpha=$alpha" l_max=127
-        run recheck PPO "$alpha" ppo $task $size "stages.score=outcome, sar" \
-            "stages.shape=sum(sar = $alpha), unfinished(penalty = \$eos_penalty)"
+        run recheck PPO "$alpha" ppo $task $size "rl.score=outcome, sar" \
+            "rl.shape=sum(sar = $alpha), unfinished(penalty = \$eos_penalty)"
     done
 }
 go
