@@ -96,5 +96,5 @@ paired() {
 
 curves() {
     setting=$1 && shift
-    "$program" plot "$out/$setting/runs" group=name band=$band "title=$title ($marked)" "$@"
+    "$program" plot "$out/$setting/runs" group=name phase=rl band=$band "title=$title ($marked)" "$@"
 }
