@@ -63,7 +63,7 @@ sar='sar(form = $form, clip_ppl = $clip_ppl, gate_on_correct = $gate_on_correct)
     methods trade 104 20 $trade $size $common
     methods recheck 127 15 $recheck $small $common
     # What DRPO needs the noise for: where all is right it has nothing to compare.
-    warm solved $solved warmup.steps=500
+    warm solved $solved warmup.steps=1500
     for share in 0 0.25; do
         run solved DRPO "noise=$share" drpo $solved $small $common rollout.max_new=71 lambda=0.2 C=71 "rl.score=noise(share = $share)"
         run solved linear "noise=$share" linear $solved $small $common rollout.max_new=71 budget=177.5 "rl.score=noise(share = $share)"
@@ -76,4 +76,4 @@ for setting in trade recheck; do
     paired $setting GRPO accuracy%,length,sampled%,sampled_length
     sh dev/papers/pushed.sh "$out/$setting"/runs/* >"$results/$setting-pushed.md"
 done
-table solved "columns=before.sampled%,before.sampled_length,start.zero_variance%,accuracy%,length,sampled%,sampled_length,log.zero_variance%"
+table solved "columns=before.sampled%,before.sampled_length,start.accuracy%,accuracy%,length,sampled%,sampled_length,log.length"
