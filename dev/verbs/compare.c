@@ -21,17 +21,9 @@ enum { COLUMNS, AGAINST, X, Y, TABLE, CSV, OUT, TITLE, WIDTH, HEIGHT, OPTIONS };
 
 static const struct param options[] = {
     {"columns", PARAM_TEXT, "accuracy%,sampled%,length,area%,seconds", 0, 0, NULL,
-     "Columns, separated by commas. KEY: of the last evaluation; before.KEY: of the one before any rollout; log.KEY "
-     "and "
-     "start.KEY: mean over the last and the first tenth of the log (at least 5 steps); area: under the greedy "
-     "accuracy; "
-     "seconds: of training. KEY% is shown times 100.",
-     NULL},
+     "Columns, separated by commas: keys of the evaluations or of the log, see above.", NULL},
     {"against", PARAM_TEXT, "", 0, 0, NULL,
-     "METHOD or METHOD,STRENGTH: all numbers are differences from its run with the same seed, which tells more where "
-     "the "
-     "runs of a seed begin alike.",
-     NULL},
+     "METHOD or METHOD,STRENGTH: all numbers are differences from its run with the same seed.", NULL},
     {"x", PARAM_TEXT, "sampled_length", 0, 0, NULL, "Key of the figure's horizontal axis, as a column.", NULL},
     {"y", PARAM_TEXT, "sampled", 0, 0, NULL, "Key of the vertical one.", NULL},
     {"table", PARAM_TEXT, "", 0, 0, NULL, "File for the table as Markdown. It is printed as well.", NULL},
@@ -417,6 +409,14 @@ const struct verb verb_row_compare = {
     "with Student's t. Rows of one method are joined in the figure, in the order of their names. Where a run has "
     "several\n"
     "phases the last one with rollouts counts. A run that is not finished is refused.\n"
+    "\n"
+    "KEY is taken from the last evaluation, before.KEY from the one before any rollout; log.KEY and start.KEY are "
+    "means\n"
+    "over the last and the first tenth of the log's steps (at least 5); area is that under the greedy accuracy, "
+    "seconds\n"
+    "are those of training. KEY% is shown times 100. against=METHOD tells more than two intervals do, where the runs "
+    "of a\n"
+    "seed begin alike.\n"
     "\n"
     "Files:\n"
     "  RUN_DIR/log.jsonl, eval.jsonl, recipe.ini   read\n"
