@@ -32,8 +32,8 @@ struct linear_map {
 int linear_maps(const struct arch *a, enum family f, struct linear_map map[LORA_TARGETS]);
 /* "model.layers.3.", where they stand. */
 void layer_prefix(char buf[64], enum family f, int layer);
-const char *embedding_name(enum family f); /* without prefix */
-const char *family_prefix(enum family f);  /* "transformer." or "model." */
+const char *embedding_name(enum family f);        /* without prefix */
+const char *family_prefix(enum family f);         /* "transformer." or "model." */
 int name_ends(const char *name, const char *end); /* 1: it ends so */
 /* A tensor that old files carry although it holds no weight: masks, rotary frequencies. */
 int is_known_buffer(enum family f, const char *name);

@@ -3,8 +3,8 @@
  */
 #ifndef RUNS_H
 #define RUNS_H
-#include <dirent.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -37,31 +37,23 @@ static inline char *in_folder(char path[600], const char *name)
     return path;
 }
 
-/* Run directories hold plain files and checkpoint/. Some file systems skip entries of a directory when others are
- * removed meanwhile, so it is looked through until no directory is left in it. */
+static inline int remove_one(const char *path, const struct stat *s, int type, struct FTW *at)
+{
+    (void)s;
+    (void)type;
+    (void)at;
+    remove(path); /* a directory stays when its listing left entries out: the next walk finds them */
+    return 0;
+}
+
+/* Whatever is there, a checkpoint that a killed run was writing too. Some file systems skip entries of a directory when
+ * others are removed meanwhile, hence several walks. */
 static inline int tear_down(void **state)
 {
     (void)state;
-    char path[600], inner[900];
-    struct error e = {""};
-    int found = 1, failed = 0;
-    while (found && !failed) {
-        found = 0;
-        DIR *all = opendir(folder);
-        for (struct dirent *d; all && !failed && (d = readdir(all));) {
-            if (d->d_name[0] == '.' || !file_is_directory(in_folder(path, d->d_name)))
-                continue;
-            found = 1;
-            snprintf(inner, sizeof inner, "%s/checkpoint", path);
-            failed = file_remove_directory(inner, &e) || file_remove_directory(path, &e);
-        }
-        if (all)
-            closedir(all);
-    }
-    failed = failed || file_remove_directory(folder, &e);
-    if (failed)
-        print_error("%s\n", e.text);
-    return failed;
+    for (int walk = 0; walk < 5 && access(folder, F_OK) == 0; walk++)
+        nftw(folder, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    return access(folder, F_OK) == 0;
 }
 
 /* ---- files ---- */

@@ -279,16 +279,11 @@ static void scores_against_all_so_far(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(advantages_from_the_end),
-        cmocka_unit_test(a_cut_response_ends_in_its_last_value),
-        cmocka_unit_test(a_cut_response_by_hand),
-        cmocka_unit_test(some_are_filtered),
-        cmocka_unit_test(drawn_samples_weigh_as_often),
-        cmocka_unit_test(pieces_of_a_flow),
-        cmocka_unit_test(a_flow_rests_at_its_reference),
-        cmocka_unit_test(the_soft_minimum_lies_between),
-        cmocka_unit_test(the_phase_follows_the_reward),
-        cmocka_unit_test(scores_against_all_so_far),
+        cmocka_unit_test(advantages_from_the_end),       cmocka_unit_test(a_cut_response_ends_in_its_last_value),
+        cmocka_unit_test(a_cut_response_by_hand),        cmocka_unit_test(some_are_filtered),
+        cmocka_unit_test(drawn_samples_weigh_as_often),  cmocka_unit_test(pieces_of_a_flow),
+        cmocka_unit_test(a_flow_rests_at_its_reference), cmocka_unit_test(the_soft_minimum_lies_between),
+        cmocka_unit_test(the_phase_follows_the_reward),  cmocka_unit_test(scores_against_all_so_far),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

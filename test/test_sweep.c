@@ -2,7 +2,6 @@
  * killed, stopped by Ctrl-C and taken up again, they leave what one job at a time leaves without a disturbance.
  */
 #define FOLDER "/tmp/test_sweep.XXXXXX"
-#include <ftw.h>
 #include <math.h>
 #include <signal.h>
 #include <time.h>
@@ -393,20 +392,6 @@ static void failures_are_listed(void **state)
     mem_free(page.p);
 }
 
-static int remove_one(const char *path, const struct stat *s, int type, struct FTW *at)
-{
-    (void)s;
-    (void)type;
-    (void)at;
-    return remove(path);
-}
-
-static int remove_all(void **state)
-{
-    (void)state;
-    return nftw(folder, remove_one, 16, FTW_DEPTH | FTW_PHYS);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -416,5 +401,5 @@ int main(void)
         cmocka_unit_test(whole_runs_are_reused), cmocka_unit_test(table_by_other_means),
         cmocka_unit_test(refused_sweeps),        cmocka_unit_test(failures_are_listed),
     };
-    return cmocka_run_group_tests(tests, make_whole, remove_all);
+    return cmocka_run_group_tests(tests, make_whole, tear_down);
 }

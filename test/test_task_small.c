@@ -504,7 +504,7 @@ static void test_sort_model(void **state)
     if (session_open(&s, "sort", set, sizeof set / sizeof *set, 0, &e))
         fail_msg("%s", e.text);
     assert_int_equal(tokenizer_vocab(s.tokenizer), 3);
-    assert_int_equal(s.special.eos, -1);
+    assert_int_equal(s.special.ends, 0);
     struct item it = item_of("201120", "");
     assert_int_equal(session_prompt(&s, &it, &ids, &cap, &e), 6);
     assert_memory_equal(ids, want, sizeof want);

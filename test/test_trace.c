@@ -3,6 +3,7 @@
  * learner steps through the same code: it computes the same with other operations.
  */
 #define FOLDER "/tmp/test_trace.XXXXXX"
+#include <dirent.h>
 #include <math.h>
 #include <signal.h>
 #include <time.h>

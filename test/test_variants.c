@@ -90,7 +90,7 @@ static void sections_of_variants(void **state)
     recipe_free(&r);
     static const char *const wrong[][2] = {
         {"[variant a: phase rl]\nlr = 1\n", "w.ini:1: the section [variant a] has to stand before this one"},
-        {"[variant a]\n[variant a: fase rl]\n", "w.ini:2: unknown section 'fase rl'; there is params"},
+        {"[variant a]\n[variant a: fase rl]\n", "w.ini:2: unknown section 'fase rl'; there are params"},
         {"[variant a]\n[variant a: phase]\n", "w.ini:2: a phase needs a name"},
         {"[variant a]\n[variant a: models]\n[variant a: models]\n", "w.ini:3: the section stands already in line 2"},
         {"[variant a]\n[variant a: variant b]\n", "w.ini:2: unknown section 'variant b'"},
