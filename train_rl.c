@@ -448,12 +448,12 @@ static void show_progress(struct trainer *t, const struct phase *ph)
     char left[32];
     long done = t->phase_step;
     double per_step = t->phase_seconds / (double)done, speed = b->tokens / fmax(per_step, 1e-9);
+    double judged = metric_value(&t->metrics, "steps.accuracy", metric_value(&t->metrics, "bt.accuracy", NAN));
     clock_text(left, per_step * (double)(ph->steps - done));
     if (!phase_trains_policy(ph))
-        rundir_progress(&t->dir, done == ph->steps, "%-8s %4ld/%d  loss %.3f  %s %.3f  %.0f tokens/s  left %s",
-                        ph->name, done, ph->steps, metric_value(&t->metrics, "loss", 0), "accuracy of the judge",
-                        metric_value(&t->metrics, "steps.accuracy", metric_value(&t->metrics, "bt.accuracy", NAN)),
-                        speed, left);
+        rundir_progress(&t->dir, done == ph->steps,
+                        "%-8s %4ld/%d  loss %.3f  accuracy of the judge %.3f  %.0f tokens/s  left %s", ph->name, done,
+                        ph->steps, metric_value(&t->metrics, "loss", 0), judged, speed, left);
     else if (ph->source == SOURCE_GOLD)
         rundir_progress(&t->dir, done == ph->steps, "%-8s %4ld/%d  loss %.3f  %.0f tokens/s  left %s", ph->name, done,
                         ph->steps, metric_value(&t->metrics, "loss", 0), speed, left);

@@ -630,16 +630,9 @@ static int run(int argc, const char *const *argv)
 {
     struct value option[OPTIONS];
     struct error e;
-    int words = 0;
-    while (words < argc && !strchr(argv[words], '='))
-        words++;
-    if (verb_options(&verb_row_plot, argc - words, argv + words, option, &e) ||
-        (option[OUT].text[0] && figure_path("out", option[OUT].text, &e)))
+    int words = verb_runs(&verb_row_plot, argc, argv, option, OUT, &e);
+    if (words < 0)
         return verb_usage(&verb_row_plot, &e);
-    if (words == 0) {
-        fail(&e, "a run directory is missing");
-        return verb_usage(&verb_row_plot, &e);
-    }
     struct plot *p = mem_alloc(1, sizeof *p);
     p->option = option;
     p->run = mem_alloc(MAX_RUNS, sizeof *p->run);

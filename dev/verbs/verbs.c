@@ -2,6 +2,7 @@
  * file; train_rl.c has the training.
  */
 #include "verbs.h"
+#include "figure.h"
 #include "rundir.h"
 #include "../../model/base/file.h"
 #include "../../rewards/recipe.h"
@@ -123,6 +124,17 @@ int verb_options(const struct verb *v, int argc, const char *const *argv, struct
             return -1;
     }
     return 0;
+}
+
+int verb_runs(const struct verb *v, int argc, const char *const *argv, struct value *value, int out, struct error *e)
+{
+    int words = 0;
+    while (words < argc && !strchr(argv[words], '='))
+        words++;
+    if (verb_options(v, argc - words, argv + words, value, e) ||
+        (value[out].text[0] && figure_path("out", value[out].text, e)))
+        return -1;
+    return words > 0 ? words : fail(e, "a run directory is missing");
 }
 
 static int asks_help(const char *word)

@@ -34,6 +34,9 @@ extern const struct verb verb_row_objective, verb_row_eval, verb_row_sample, ver
 /* Values of the verb's options in the order of its rows, defaults where a word is missing. -1: a word is no key=value,
  * unknown (the nearest is suggested), given twice or out of bounds. */
 int verb_options(const struct verb *v, int argc, const char *const *argv, struct value *value, struct error *e);
+/* Words of a verb that draws runs: directories first, at least one, then options. Their number, or -1: none, a bad
+ * option, or *out, the option that names the figure, has an ending that no figure is written in. */
+int verb_runs(const struct verb *v, int argc, const char *const *argv, struct value *value, int out, struct error *e);
 /* Tell a person what went wrong; both return the status: verb_usage also points to the help. */
 int verb_failed(const struct verb *v, const struct error *e);
 int verb_usage(const struct verb *v, const struct error *e);
