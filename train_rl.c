@@ -322,15 +322,6 @@ static double learning_rate(const struct phase *ph, long step)
     return o->lr * warmup * decay;
 }
 
-/* Place of the model that the phase is named to train: 0 the policy, then [models]. */
-static int trained_model(const struct trainer *t, const struct phase *ph)
-{
-    for (int i = 0; i < t->s.recipe.model_count; i++)
-        if (strcmp(ph->train, t->s.recipe.models[i].name) == 0)
-            return 1 + i;
-    return 0;
-}
-
 /* Of the policy, then of each of [models] that the phase trains. */
 static int gradient_norms(struct trainer *t, const struct phase *ph, double norm[1 + MAX_MODELS], struct error *e)
 {
@@ -388,7 +379,7 @@ static int optimiser_step(struct trainer *t, const struct phase *ph, int g0, int
         step_models(t, ph, norm, lr);
     trainer_look(t, &(struct sight){AFTER_UPDATE, ph, NULL, g0, g1, &den, loss, norm[0], lr});
     metric_add(&t->metrics, "loss", loss, 1);
-    metric_add(&t->metrics, "grad_norm", norm[trained_model(t, ph)], 1);
+    metric_add(&t->metrics, "grad_norm", norm[trainer_trained(t, ph)], 1);
     return 0;
 }
 
@@ -527,7 +518,7 @@ static void begin_rollouts(struct trainer *t)
 /* What stands before the first step of a phase. */
 static int begin_phase(struct trainer *t, struct phase *ph, struct error *e)
 {
-    int trained = trained_model(t, ph);
+    int trained = trainer_trained(t, ph);
     if (ph->reset_optimiser)
         model_reset_optimiser(trained ? &t->model[trained - 1] : &t->s.policy);
     if (ph->source != SOURCE_ROLLOUT)

@@ -175,6 +175,14 @@ void trainer_look(struct trainer *t, const struct sight *s)
         t->watch(t->watch_context, t, s);
 }
 
+int trainer_trained(const struct trainer *t, const struct phase *ph)
+{
+    for (int i = 0; i < t->s.recipe.model_count; i++)
+        if (strcmp(ph->train, t->s.recipe.models[i].name) == 0)
+            return 1 + i;
+    return 0;
+}
+
 int trainer_branch(const struct recipe *r, int phase)
 {
     const char *name = r->phase[phase].branch;

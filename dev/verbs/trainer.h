@@ -83,6 +83,8 @@ void trainer_close(struct trainer *t);
  */
 int trainer_records(const struct trainer *t);
 void trainer_look(struct trainer *t, const struct sight *s);
+/* Place of the model that the phase is named to train: 0 the policy, then [models]. */
+int trainer_trained(const struct trainer *t, const struct phase *ph);
 /* The phase that this one branches from; -1: none, -2: it names no earlier phase. */
 int trainer_branch(const struct recipe *r, int phase);
 
