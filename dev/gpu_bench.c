@@ -26,7 +26,7 @@ static void measure_ceilings(struct device *d, size_t reals, int side)
 {
     const struct ops *op = d->ops;
     struct scratch_shape s = {.rows = side, .N = side, .K = side};
-    Dev x = {op->alloc(d, reals * op->real_bytes)}, none = {NULL};
+    Dev x = {op->alloc(d, reals * op->real_bytes), 0}, none = {0};
     size_t n = (size_t)side * side;
     double best = 1e30;
     if (!x.p || reals < 3 * n)

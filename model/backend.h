@@ -26,7 +26,8 @@
 
 typedef struct {
     void *p;
-} Dev; /* reals in device memory; the table decides their type */
+    int bf16; /* 1: numbers of 16 bits, only where the table has them (struct ops); 0: its reals */
+} Dev;        /* reals in device memory; the table decides their type */
 typedef struct {
     int32_t *p;
 } DevInt; /* 32-bit integers in device memory */
@@ -39,6 +40,7 @@ struct device {
     int rank, world; /* 0 and 1 */
     void *scratch;   /* device_reserve */
     size_t scratch_bytes;
+    int inexact;   /* the sampler's numbers are not the trainer's bit for bit: ops->prepare found so */
     void *state;   /* the table's own */
     size_t memory; /* bytes that a run may plan with: of the machine, or free on the GPU when it was opened */
 };
@@ -127,6 +129,12 @@ struct ops {
      * device_close. */
     int (*open)(struct device *d, struct error *e);
     void (*close)(struct device *d);
+    /* A table in mixed precision: matrices have a copy in bf16 for products, and inputs of products are bf16 (which
+     * ones, says transformer.c). Rows then take handles of both kinds where theirs are named so; 0: none is. */
+    int bf16;
+    /* Chooses and checks once how products with a matrix W[N][K] are computed; sets d->inexact when a row of the result
+     * depends on how many there are. NULL: nothing to choose. */
+    void (*prepare)(struct device *d, int N, int K);
 
     /* ---- memory ---- */
     void *(*alloc)(struct device *d, size_t bytes); /* zeroed, 64-byte aligned; NULL: none */
@@ -165,8 +173,9 @@ struct ops {
      * ---- */
     void (*linear_forward)(struct device *d, Dev out, Dev in, Dev W, Dev b, int M, int N, int K);
     void (*linear_backward_input)(struct device *d, Dev din, Dev dout, Dev W, int M, int N, int K); /* chain over n */
-    void (*linear_backward_weight)(struct device *d, Dev dW, Dev db, Dev dout, Dev in, DevInt block, int blocks, int N,
-                                   int K);
+    /* the blocks cover rows 0 .. M in order, or, where the table sums them one by one, lie within */
+    void (*linear_backward_weight)(struct device *d, Dev dW, Dev db, Dev dout, Dev in, DevInt block, int blocks, int M,
+                                   int N, int K);
 
     /* ---- rotary positions, in place on the first `heads` vectors of D of every row (row stride given), halves
      * rotated: (x[i], x[i+D/2]) by the angle whose cosine and sine stand in table[position][D/2][2]; direction -1 turns
@@ -224,8 +233,8 @@ struct ops {
     /* ---- optimiser, over any n reals ---- */
     double (*sum_squares)(struct device *d, Dev g, size_t n); /* in double, fixed order; waits */
     /* g' = g*grad_scale; m = b1 m + (1-b1) g'; v = b2 v + (1-b2) g'^2; w -= lr (m/c1 / (sqrt(v/c2) + eps) +
-     * weight_decay w) */
-    void (*adamw)(struct device *d, Dev w, Dev g, Dev m, Dev v, size_t n, const struct adamw *a);
+     * weight_decay w); copy: the new w in bf16 too, {NULL}: not wanted */
+    void (*adamw)(struct device *d, Dev w, Dev copy, Dev g, Dev m, Dev v, size_t n, const struct adamw *a);
 };
 
 extern const struct ops cpu_ops, ref_ops, cuda_ops; /* cuda_ops: train_rl.cu */
@@ -233,7 +242,7 @@ extern const struct ops *const default_ops; /* cpu_ops; in the debug build ref_o
 
 static inline Dev dev_at(const struct device *d, Dev x, size_t reals)
 {
-    Dev y = {(char *)x.p + reals * d->ops->real_bytes};
+    Dev y = {(char *)x.p + reals * (x.bf16 ? sizeof(uint16_t) : d->ops->real_bytes), x.bf16};
     return y;
 }
 static inline DevInt dev_int_at(DevInt x, size_t n)

@@ -222,9 +222,10 @@ static void ref_linear_backward_input(struct device *d, Dev din, Dev dout, Dev W
 }
 
 static void ref_linear_backward_weight(struct device *d, Dev dW, Dev db, Dev dout, Dev in, DevInt block, int blocks,
-                                       int N, int K)
+                                       int M, int N, int K)
 {
     (void)d;
+    (void)M;
     for (int b = 0; b < blocks; b++) {
         struct span rows = ((const struct span *)block.p)[b];
         for (int m = rows.start; m < rows.start + rows.len; m++)
@@ -623,9 +624,10 @@ static double ref_sum_squares(struct device *d, Dev g, size_t n)
     return sum;
 }
 
-static void ref_adamw(struct device *d, Dev w, Dev g, Dev m, Dev v, size_t n, const struct adamw *a)
+static void ref_adamw(struct device *d, Dev w, Dev copy, Dev g, Dev m, Dev v, size_t n, const struct adamw *a)
 {
     (void)d;
+    (void)copy;
     for (size_t i = 0; i < n; i++) {
         double grad = reals(g)[i] * a->grad_scale;
         double m1 = reals(m)[i] = a->beta1 * reals(m)[i] + (1 - (double)a->beta1) * grad;

@@ -253,7 +253,7 @@ static void draw(struct sampler *s, const struct model *m, const struct work *w,
             support = dev_int_at(s->support, off * s->max_support);
             supports = dev_int_at(s->supports, off);
         }
-        op->linear_forward(d, s->tape.logits, dev_at(d, s->tape.hidden, off * m->arch.C), head, (Dev){NULL}, len,
+        op->linear_forward(d, s->tape.logits, dev_at(d, s->tape.hidden, off * m->arch.C), head, (Dev){0}, len,
                            m->arch.V, m->arch.C);
         op->sample(d, dev_int_at(s->token, off), dev_at(d, s->tape.logp, off), dev_at(d, s->tape.entropy, off), support,
                    supports, s->tape.logits, dev_int_at(s->bits, 2 * off), len, m->arch.V, w->how);

@@ -149,13 +149,13 @@ static Dev slice(const struct tape *t, Dev buffer, int layer, size_t row)
 
 static Dev weight(const struct model *m, int tensor)
 {
-    return tensor < 0 ? (Dev){NULL} : dev_at(m->dev, tensor < m->first ? m->param : m->own, m->tensor[tensor].offset);
+    return tensor < 0 ? (Dev){0} : dev_at(m->dev, tensor < m->first ? m->param : m->own, m->tensor[tensor].offset);
 }
 
 /* {NULL} also for what adapters leave frozen. */
 static Dev gradient(const struct model *m, int tensor)
 {
-    return tensor < 0 || tensor < m->first ? (Dev){NULL} : dev_at(m->dev, m->grad, m->tensor[tensor].offset);
+    return tensor < 0 || tensor < m->first ? (Dev){0} : dev_at(m->dev, m->grad, m->tensor[tensor].offset);
 }
 
 /* out = in W^T + b for a layer's matrix and bias (LAYER_...), and what adapters add. */
@@ -174,7 +174,8 @@ static void linear_backward(struct model *m, struct tape *t, int layer, int W, i
     struct device *d = m->dev;
     const int *w = m->layer[layer];
     if (!m->first)
-        d->ops->linear_backward_weight(d, gradient(m, w[W]), gradient(m, w[b]), dout, in, r->block, r->blocks, N, K);
+        d->ops->linear_backward_weight(d, gradient(m, w[W]), gradient(m, w[b]), dout, in, r->block, r->blocks, r->count,
+                                       N, K);
     d->ops->linear_backward_input(d, din, dout, weight(m, w[W]), r->count, N, K);
     if (m->adapters)
         lora_backward(m, t, slice(t, t->low, layer, lora_low(&m->arch)), layer, W, din, dout, in, r, N);
@@ -208,10 +209,10 @@ static void query_key_norm(const struct model *m, struct tape *t, int layer, con
     Dev raw = slice(t, t->qkv_raw, layer, s.QKV);
     op->copy(d, raw, qkv, T * s.QKV);
     struct norm_shape q = head_norm_of(a, r->count, a->H), k = head_norm_of(a, r->count, a->G);
-    op->norm_forward(d, qkv, slice(t, t->stat_q, layer, (size_t)a->H * 2), raw, weight(m, w[LAYER_QNORM_W]),
-                     (Dev){NULL}, &q);
+    op->norm_forward(d, qkv, slice(t, t->stat_q, layer, (size_t)a->H * 2), raw, weight(m, w[LAYER_QNORM_W]), (Dev){0},
+                     &q);
     op->norm_forward(d, dev_at(d, qkv, keys), slice(t, t->stat_k, layer, (size_t)a->G * 2), dev_at(d, raw, keys),
-                     weight(m, w[LAYER_KNORM_W]), (Dev){NULL}, &k);
+                     weight(m, w[LAYER_KNORM_W]), (Dev){0}, &k);
 }
 
 static void attention_branch(const struct model *m, struct tape *t, int layer, const struct rows *r, Dev x, Dev kv,
@@ -288,7 +289,7 @@ static int chunk_logits(const struct model *m, struct tape *t, const struct layo
     const struct arch *a = &m->arch;
     int first = l->chunk_entry[chunk], n = l->chunk_entry[chunk + 1] - first;
     m->dev->ops->linear_forward(m->dev, t->logits, dev_at(m->dev, t->hidden, (size_t)first * a->C), weight(m, m->head),
-                                (Dev){NULL}, n, a->V, a->C);
+                                (Dev){0}, n, a->V, a->C);
     return n;
 }
 
@@ -367,9 +368,9 @@ static void head_backward(struct model *m, struct tape *t, const struct layout *
         chunk_logits(m, t, l, c);
         op->logp_backward(d, t->logits, t->logits, &e, dev_at(d, t->glogp, first), dev_at(d, t->gentropy, first), a->V);
         if (!m->first)
-            op->linear_backward_weight(d, gradient(m, m->head), (Dev){NULL}, t->logits, hidden,
+            op->linear_backward_weight(d, gradient(m, m->head), (Dev){0}, t->logits, hidden,
                                        dev_int_at(l->entry_block, 2 * (size_t)l->chunk_block[c]),
-                                       l->chunk_block[c + 1] - l->chunk_block[c], a->V, a->C);
+                                       l->chunk_block[c + 1] - l->chunk_block[c], e.count, a->V, a->C);
         op->linear_backward_input(d, dev_at(d, t->dhidden, first * a->C), t->logits, weight(m, m->head), e.count, a->V,
                                   a->C);
     }
@@ -409,10 +410,10 @@ static Dev query_key_norm_backward(struct model *m, struct tape *t, int layer, c
     struct norm_shape q = head_norm_of(a, r->count, a->H), k = head_norm_of(a, r->count, a->G);
     Dev raw = slice(t, t->qkv_raw, layer, s.QKV);
     op->copy(d, t->dqkv_raw, t->dqkv, (size_t)r->count * s.QKV);
-    op->norm_backward(d, t->dqkv_raw, gradient(m, w[LAYER_QNORM_W]), (Dev){NULL}, t->dqkv, raw,
+    op->norm_backward(d, t->dqkv_raw, gradient(m, w[LAYER_QNORM_W]), (Dev){0}, t->dqkv, raw,
                       weight(m, w[LAYER_QNORM_W]), slice(t, t->stat_q, layer, (size_t)a->H * 2), &q, r->block,
                       r->blocks);
-    op->norm_backward(d, dev_at(d, t->dqkv_raw, keys), gradient(m, w[LAYER_KNORM_W]), (Dev){NULL},
+    op->norm_backward(d, dev_at(d, t->dqkv_raw, keys), gradient(m, w[LAYER_KNORM_W]), (Dev){0},
                       dev_at(d, t->dqkv, keys), dev_at(d, raw, keys), weight(m, w[LAYER_KNORM_W]),
                       slice(t, t->stat_k, layer, (size_t)a->G * 2), &k, r->block, r->blocks);
     return t->dqkv_raw;
@@ -454,9 +455,10 @@ static void value_backward(struct model *m, struct tape *t, const struct layout 
         size_t first = (size_t)l->chunk_entry[c];
         int n = l->chunk_entry[c + 1] - (int)first;
         Dev grad = dev_at(d, t->glogp, first);
-        op->linear_backward_weight(
-            d, gradient(m, m->value_w), gradient(m, m->value_b), grad, dev_at(d, t->hidden, first * C),
-            dev_int_at(l->entry_block, 2 * (size_t)l->chunk_block[c]), l->chunk_block[c + 1] - l->chunk_block[c], 1, C);
+        op->linear_backward_weight(d, gradient(m, m->value_w), gradient(m, m->value_b), grad,
+                                   dev_at(d, t->hidden, first * C),
+                                   dev_int_at(l->entry_block, 2 * (size_t)l->chunk_block[c]),
+                                   l->chunk_block[c + 1] - l->chunk_block[c], n, 1, C);
         op->linear_backward_input(d, dev_at(d, t->dhidden, first * C), grad, weight(m, m->value_w), n, 1, C);
     }
     op->scatter(d, t->dnorm, t->dhidden, l->entry_first, l->entry_order, l->rows.count, C);

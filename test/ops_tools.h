@@ -97,7 +97,7 @@ static inline void *guarded(struct context *c, size_t bytes, size_t guard, int f
 
 static inline Dev tensor(struct context *c, size_t n) /* holds garbage: rows must overwrite it */
 {
-    Dev x = {guarded(c, n * c->dev.ops->real_bytes, GUARD * c->dev.ops->real_bytes, 0x41)};
+    Dev x = {guarded(c, n * c->dev.ops->real_bytes, GUARD * c->dev.ops->real_bytes, 0x41), 0};
     return x;
 }
 

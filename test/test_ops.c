@@ -139,7 +139,7 @@ static size_t run_linear_weight(struct context *c, const void *spec, double *out
     Dev dout = operand(c, (size_t)l->M * l->N, 14, l->absolute), in = operand(c, (size_t)l->M * l->K, 11, l->absolute);
     Dev dW = weight_operand(c, l->N, l->K, 16, l->absolute), none = {NULL};
     Dev db = l->bias ? weight_operand(c, l->N, 1, 17, l->absolute) : none;
-    CALL(c, linear_backward_weight, dW, db, dout, in, ints(c, (int32_t *)block, (size_t)blocks * 2), blocks, l->N,
+    CALL(c, linear_backward_weight, dW, db, dout, in, ints(c, (int32_t *)block, (size_t)blocks * 2), blocks, l->M, l->N,
          l->K);
     size_t n = weight_read(c, out, dW, l->N, l->K);
     return l->bias ? n + weight_read(c, out + n, db, l->N, 1) : n;
@@ -553,14 +553,15 @@ static size_t run_optimiser(struct context *c, const void *spec, double *out)
 {
     size_t n = (size_t) * (const int *)spec, at = 0;
     const struct adamw a = {0.01f, 0.9f, 0.95f, 1e-8f, 0.1f, 1 - 0.9f, 1 - 0.95f, 0.5f};
-    Dev w = tensor_random(c, n, 101), g = tensor_random(c, n, 102), m = tensor_random(c, n, 103), v = tensor(c, n);
+    Dev w = tensor_random(c, n, 101), g = tensor_random(c, n, 102), m = tensor_random(c, n, 103), v = tensor(c, n),
+        none = {NULL};
     double *square = calloc(n + 1, sizeof *square);
     for (size_t i = 0; i < n; i++)
         square[i] = (float)fabs(value(104, i));
     CALL(c, upload, v, square, n);
     free(square);
     out[at++] = CALL(c, sum_squares, g, n);
-    CALL(c, adamw, w, g, m, v, n, &a);
+    CALL(c, adamw, w, none, g, m, v, n, &a);
     at += tensor_read(c, out + at, w, n);
     at += tensor_read(c, out + at, m, n);
     return at + tensor_read(c, out + at, v, n);
@@ -580,9 +581,9 @@ static void test_adamw_padding(void **state)
     const struct adamw a = {0.01f, 0.9f, 0.95f, 1e-8f, 0.1f, 1 - 0.9f, 1 - 0.95f, 0.5f};
     double out[40 * 3];
     Dev w = weight_random(c, 40, 3, 1), g = weight_random(c, 40, 3, 2), m = weight_random(c, 40, 3, 3),
-        v = weight_random(c, 40, 3, 3);
-    CALL(c, adamw, v, v, v, v, 0, &a);
-    CALL(c, adamw, w, g, m, v, CALL_PURE(c, weight_reals, 40, 3), &a);
+        v = weight_random(c, 40, 3, 3), none = {NULL};
+    CALL(c, adamw, v, none, v, v, v, 0, &a);
+    CALL(c, adamw, w, none, g, m, v, CALL_PURE(c, weight_reals, 40, 3), &a);
     weight_read(c, out, w, 40, 3);
     release_all(c);
 }

@@ -115,9 +115,9 @@ static void test_weight_chain(void **state)
         Dev dout = tensor_random(c, (size_t)p.M * p.N, 1), in = tensor_random(c, (size_t)p.M * p.K, 2);
         Dev dW = weight_random(c, p.N, p.K, 3), db = weight_random(c, p.N, 1, 4);
         Dev parts = weight_random(c, p.N, p.K, 3), bias_parts = weight_random(c, p.N, 1, 4);
-        CALL(c, linear_backward_weight, dW, db, dout, in, blocks, 4, p.N, p.K);
+        CALL(c, linear_backward_weight, dW, db, dout, in, blocks, 4, p.M, p.N, p.K);
         for (int b = 0; b < 4; b += 2) /* micro-batches of two blocks */
-            CALL(c, linear_backward_weight, parts, bias_parts, dout, in, dev_int_at(blocks, (size_t)b * 2), 2, p.N,
+            CALL(c, linear_backward_weight, parts, bias_parts, dout, in, dev_int_at(blocks, (size_t)b * 2), 2, p.M, p.N,
                  p.K);
         same_bits(floats(dW), floats(parts), CALL_PURE(c, weight_reals, p.N, p.K), "micro-batches");
         same_bits(floats(db), floats(bias_parts), CALL_PURE(c, weight_reals, p.N, 1), "micro-batches, bias");

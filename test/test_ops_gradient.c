@@ -30,7 +30,7 @@ static double *fresh(size_t n, uint64_t seed) /* seed 0: zeros */
 
 static Dev at(double *x)
 {
-    return (Dev){x};
+    return (Dev){x, 0};
 }
 
 static double weighted(const double *y, const double *weight, size_t n)
@@ -64,16 +64,16 @@ static void test_linear(void **state)
     double *din = fresh(M * K, 9), *dW = fresh(N * K, 0), *db = fresh(N, 0);
     struct span block[] = {{0, 2}, {2, 0}, {2, 3}};
     ref_ops.linear_backward_input(c.d, at(din), at(c.weight), at(c.W), M, N, K);
-    ref_ops.linear_backward_weight(c.d, at(dW), at(db), at(c.weight), at(c.in), (DevInt){(int32_t *)block}, 3, N, K);
+    ref_ops.linear_backward_weight(c.d, at(dW), at(db), at(c.weight), at(c.in), (DevInt){(int32_t *)block}, 3, M, N, K);
     check_gradient(linear_loss, &c, c.in, din, M * K, "din");
     check_gradient(linear_loss, &c, c.W, dW, N * K, "dW");
     check_gradient(linear_loss, &c, c.b, db, N, "db");
-    ref_ops.linear_backward_weight(c.d, at(dW), (Dev){NULL}, at(c.weight), at(c.in), (DevInt){(int32_t *)block}, 1, N,
+    ref_ops.linear_backward_weight(c.d, at(dW), (Dev){0}, at(c.weight), at(c.in), (DevInt){(int32_t *)block}, 1, M, N,
                                    K);
     double *twice = fresh(N * K, 0); /* gradients of parameters add */
-    ref_ops.linear_backward_weight(c.d, at(twice), (Dev){NULL}, at(c.weight), at(c.in), (DevInt){(int32_t *)block}, 1,
+    ref_ops.linear_backward_weight(c.d, at(twice), (Dev){0}, at(c.weight), at(c.in), (DevInt){(int32_t *)block}, 1, M,
                                    N, K);
-    ref_ops.linear_backward_weight(c.d, at(twice), (Dev){NULL}, at(c.weight), at(c.in), (DevInt){(int32_t *)block}, 3,
+    ref_ops.linear_backward_weight(c.d, at(twice), (Dev){0}, at(c.weight), at(c.in), (DevInt){(int32_t *)block}, 3, M,
                                    N, K);
     for (int i = 0; i < N * K; i++)
         assert_true(fabs(twice[i] - dW[i]) < 1e-12);
@@ -94,7 +94,7 @@ struct norm_case {
 static double norm_loss(void *p)
 {
     struct norm_case *c = p;
-    ref_ops.norm_forward(c->d, at(c->out), (Dev){NULL}, at(c->in), at(c->w), at(c->b), &c->shape);
+    ref_ops.norm_forward(c->d, at(c->out), (Dev){0}, at(c->in), at(c->w), at(c->b), &c->shape);
     return weighted(c->out, c->weight, c->outs);
 }
 
@@ -313,7 +313,7 @@ static void test_logp(void **state)
     double temperature[ENTRIES] = {1, 0.5, 2, 1};
     for (int truncated = 0; truncated < 2; truncated++) {
         struct logp_case c = {&s->c[REF].dev,
-                              {ENTRIES, {target}, {temperature}, {NULL}, {NULL}, 3},
+                              {ENTRIES, {target}, {temperature, 0}, {NULL}, {NULL}, 3},
                               fresh(ENTRIES * VOCABULARY, 1),
                               fresh(2 * ENTRIES, 0),
                               fresh(ENTRIES, 2),

@@ -47,13 +47,13 @@ static void ours(struct product *p)
 {
     struct device *d = &p->dev;
     p->at = (p->at + 1) % p->copies;
-    Dev in = {p->in}, out = {p->out}, W = {p->packed + (size_t)p->at * cpu_ops.weight_reals(p->N, p->K)};
+    Dev in = {p->in, 0}, out = {p->out, 0}, W = {p->packed + (size_t)p->at * cpu_ops.weight_reals(p->N, p->K), 0};
     if (p->direction == FORWARD)
-        cpu_ops.linear_forward(d, out, in, W, (Dev){NULL}, p->M, p->N, p->K);
+        cpu_ops.linear_forward(d, out, in, W, (Dev){0}, p->M, p->N, p->K);
     else if (p->direction == INPUT)
         cpu_ops.linear_backward_input(d, in, out, W, p->M, p->N, p->K);
     else
-        cpu_ops.linear_backward_weight(d, W, (Dev){NULL}, out, in, (DevInt){(int32_t *)p->block}, p->blocks, p->N,
+        cpu_ops.linear_backward_weight(d, W, (Dev){0}, out, in, (DevInt){(int32_t *)p->block}, p->blocks, p->M, p->N,
                                        p->K);
 }
 

@@ -28,13 +28,14 @@ static void multiply(void *context)
     struct device *d = m->dev;
     p->layer = (p->layer + 1) % m->arch.layers;
     const struct tensor *t = &m->tensor[p->tensor < 0 ? m->head : m->layer[p->layer][p->tensor]];
-    Dev in = {p->m->in}, out = {p->m->out}, W = dev_at(d, m->param, t->offset), dW = dev_at(d, m->grad, t->offset);
+    Dev in = {p->m->in, 0}, out = {p->m->out, 0}, W = dev_at(d, m->param, t->offset),
+        dW = dev_at(d, m->grad, t->offset);
     if (p->direction == FORWARD)
-        d->ops->linear_forward(d, out, in, W, (Dev){NULL}, p->rows, p->N, p->K);
+        d->ops->linear_forward(d, out, in, W, (Dev){0}, p->rows, p->N, p->K);
     else if (p->direction == INPUT)
         d->ops->linear_backward_input(d, in, out, W, p->rows, p->N, p->K);
     else
-        d->ops->linear_backward_weight(d, dW, (Dev){NULL}, out, in, p->block, p->blocks, p->N, p->K);
+        d->ops->linear_backward_weight(d, dW, (Dev){0}, out, in, p->block, p->blocks, p->rows, p->N, p->K);
 }
 
 static void measure_product(struct product *p, const char *name)
@@ -89,7 +90,7 @@ static void measure_products(struct bench_model *m)
         const struct ops *op = d->ops;                                                                                 \
         const struct arch *a = &m->model.arch;                                                                         \
         const struct rows *rows = &m->layout.rows;                                                                     \
-        Dev in = {m->in}, out = {m->out}, stat = m->tape.stat1;                                                        \
+        Dev in = {m->in, 0}, out = {m->out, 0}, stat = m->tape.stat1;                                                  \
         (void)op, (void)a, (void)rows, (void)in, (void)out, (void)stat;
 #define END }
 
@@ -107,7 +108,7 @@ static struct attention_shape attention_of(const struct bench_model *m)
 
 static Dev tensor(const struct bench_model *m, Dev buffer, int i)
 {
-    return i < 0 ? (Dev){NULL} : dev_at(m->model.dev, buffer, m->model.tensor[i].offset);
+    return i < 0 ? (Dev){0} : dev_at(m->model.dev, buffer, m->model.tensor[i].offset);
 }
 
 ROW(embed_forward)
@@ -203,7 +204,7 @@ ROW(zero_gradient)
 op->zero(d, m->model.grad, m->model.reals);
 END ROW(sum_squares) op->sum_squares(d, m->model.grad, m->model.reals);
 END ROW(adamw) const struct adamw s = {1e-9f, 0.9f, 0.95f, 1e-8f, 0.1f, 0.5f, 0.5f, 1};
-op->adamw(d, m->model.param, m->model.grad, m->model.moment1, m->model.moment2, m->model.reals, &s);
+op->adamw(d, m->model.param, (Dev){0}, m->model.grad, m->model.moment1, m->model.moment2, m->model.reals, &s);
 END
 
     /* Reals that are read and written, and operations, of one call. */

@@ -80,8 +80,8 @@ size_t cpu_linear_scratch(int rows, int N, int K); /* bytes a thread */
 void cpu_linear_forward(struct device *d, Dev out, Dev in, Dev W, Dev b, int M, int N, int K);
 size_t cpu_linear_backward_scratch(int rows, int N, int K);
 void cpu_linear_backward_input(struct device *d, Dev din, Dev dout, Dev W, int M, int N, int K);
-void cpu_linear_backward_weight(struct device *d, Dev dW, Dev db, Dev dout, Dev in, DevInt block, int blocks, int N,
-                                int K);
+void cpu_linear_backward_weight(struct device *d, Dev dW, Dev db, Dev dout, Dev in, DevInt block, int blocks, int M,
+                                int N, int K);
 
 /* norm.c */
 size_t cpu_norm_scratch(int dim); /* bytes, shared by all threads */
@@ -137,6 +137,6 @@ void cpu_sample(struct device *d, DevInt token, Dev logp, Dev entropy, DevInt su
 
 /* optim.c */
 double cpu_sum_squares(struct device *d, Dev g, size_t n);
-void cpu_adamw(struct device *d, Dev w, Dev g, Dev m, Dev v, size_t n, const struct adamw *a);
+void cpu_adamw(struct device *d, Dev w, Dev copy, Dev g, Dev m, Dev v, size_t n, const struct adamw *a);
 
 #endif

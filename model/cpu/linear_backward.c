@@ -201,9 +201,10 @@ size_t cpu_linear_backward_scratch(int rows, int N, int K)
     return round_up(a > b ? a : b, 64);
 }
 
-void cpu_linear_backward_weight(struct device *d, Dev dW, Dev db, Dev dout, Dev in, DevInt block, int blocks, int N,
-                                int K)
+void cpu_linear_backward_weight(struct device *d, Dev dW, Dev db, Dev dout, Dev in, DevInt block, int blocks, int M,
+                                int N, int K)
 {
+    (void)M;
     struct weight_gradient g = {reals(dout), reals(in), reals(dW), reals(db), (const struct span *)block.p,
                                 blocks,      N,         K};
     long rows = 0;

@@ -69,8 +69,9 @@ static void adamw_weights(float *w, const float *g, float *m, float *v, long n, 
     }
 }
 
-void cpu_adamw(struct device *d, Dev w, Dev g, Dev m, Dev v, size_t n, const struct adamw *a)
+void cpu_adamw(struct device *d, Dev w, Dev copy, Dev g, Dev m, Dev v, size_t n, const struct adamw *a)
 {
+    (void)copy;
     long items = (long)((n + UPDATE - 1) / UPDATE);
 #pragma omp parallel for schedule(static) num_threads(d->threads) if (threads_for(d, 100.0 * n) > 1)
     for (long i = 0; i < items; i++) {

@@ -307,8 +307,9 @@ static void cuda_linear_backward_input(struct device *d, Dev din, Dev dout, Dev 
 }
 
 static void cuda_linear_backward_weight(struct device *d, Dev dW, Dev db, Dev dout, Dev in, DevInt block, int blocks,
-                                        int N, int K)
+                                        int M, int N, int K)
 {
+    (void)M;
     const struct span *span = (const struct span *)block.p;
     struct product a = {reals(dout), reals(in), NULL, reals(dW), span, N, K, 0, blocks, N, K, 0};
     if (blocks > 0)

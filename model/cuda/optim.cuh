@@ -58,8 +58,9 @@ KERNEL(adamw_kernel, THREADS, update)
     a.w[i] = a.w[i] - a.o.lr * (step + a.o.weight_decay * a.w[i]);
 }
 
-static void cuda_adamw(struct device *d, Dev w, Dev g, Dev m, Dev v, size_t n, const struct adamw *o)
+static void cuda_adamw(struct device *d, Dev w, Dev copy, Dev g, Dev m, Dev v, size_t n, const struct adamw *o)
 {
+    (void)copy;
     struct update a = {reals(w), reals(m), reals(v), reals(g), n, *o, 1.0f / o->correction1, 1.0f / o->correction2};
     LAUNCH(adamw_kernel, d, pieces_of(n, THREADS), 1, 0, a);
 }
