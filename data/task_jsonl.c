@@ -244,8 +244,12 @@ static int read_source(struct task *t, struct source *f, const char *path, struc
     int bad = 0;
     f->path = path;
     f->text = file_read(path, MAX_FILE, &size, e);
-    if (!f->text)
-        return -1;
+    if (!f->text) {
+        const struct error why = *e;
+        return fail(e,
+                    "%.800s (task.train and task.test name the files; show RECIPE: where those of a recipe come from)",
+                    why.text);
+    }
     for (int number = 1; at < size && !bad; number++) {
         const char *newline = memchr(f->text + at, '\n', size - at);
         size_t end = newline ? (size_t)(newline - f->text) : size;

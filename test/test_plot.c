@@ -94,6 +94,28 @@ static int differences(const char *from, const char *to, struct difference *d)
     return n;
 }
 
+/* What differs between two texts as they are. */
+static int differ(const char *one, const char *two)
+{
+    struct settings a = read_settings(one), b = read_settings(two);
+    int n = settings_compare(&a, &b, NULL, 0);
+    settings_free(&a);
+    settings_free(&b);
+    return n;
+}
+
+/* Another file is a difference, the same one in another place is none. */
+static void test_files(void **state)
+{
+    (void)state;
+    assert_int_equal(differ("[task]\ntrain = \"a/b.jsonl\"\n", "[task]\ntrain = b.jsonl\n"), 0);
+    assert_int_equal(differ("[task]\ntest = /c/b.jsonl\n", "[task]\ntest = \"b.jsonl\"\n"), 0);
+    assert_int_equal(differ("[task]\ntrain = a/b.jsonl\n", "[task]\ntrain = a/c.jsonl\n"), 1);
+    assert_int_equal(differ("[task]\ntrain = b.jsonl\n", "[task]\ntrain = b.json\n"), 1);
+    assert_int_equal(differ("[task]\ntest = b.jsonl\n", "[task]\ntest = \"\"\n"), 1);
+    assert_int_equal(differ("[task]\nwords = a/b\n", "[task]\nwords = c/b\n"), 1);
+}
+
 static void test_differences(void **state)
 {
     (void)state;
@@ -470,12 +492,13 @@ static void test_plot_groups(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_settings),    cmocka_unit_test(test_settings_of_any_text),
-        cmocka_unit_test(test_differences), cmocka_unit_test(test_reading),
-        cmocka_unit_test(test_malformed),   cmocka_unit_test(test_several),
-        cmocka_unit_test(test_points),      cmocka_unit_test(test_smoothing),
-        cmocka_unit_test(test_join),        cmocka_unit_test(test_join_over_time),
-        cmocka_unit_test(test_plot_seeds),  cmocka_unit_test(test_plot_groups),
+        cmocka_unit_test(test_settings),       cmocka_unit_test(test_settings_of_any_text),
+        cmocka_unit_test(test_files),          cmocka_unit_test(test_differences),
+        cmocka_unit_test(test_reading),        cmocka_unit_test(test_malformed),
+        cmocka_unit_test(test_several),        cmocka_unit_test(test_points),
+        cmocka_unit_test(test_smoothing),      cmocka_unit_test(test_join),
+        cmocka_unit_test(test_join_over_time), cmocka_unit_test(test_plot_seeds),
+        cmocka_unit_test(test_plot_groups),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

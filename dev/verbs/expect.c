@@ -180,16 +180,20 @@ static int check_same(const struct run_files *run, int runs, struct error *e)
     return 0;
 }
 
-/* Paths of models are of one machine: their last piece is kept. */
+/* Paths of models and files are of one machine: their last piece is kept. */
 static void copy_settings(struct settings *to, const struct settings *from)
 {
     struct error e;
-    json_t *o = settings_json(from);
-    const char *path = json_string_value(json_object_get(o, "model.path")), *slash = path ? strrchr(path, '/') : NULL;
-    if (slash) {
+    json_t *o = settings_json(from), *v;
+    const char *name;
+    json_object_foreach(o, name, v)
+    {
+        const char *slash = strrchr(json_string_value(v), '/');
+        if (!slash || (strcmp(name, "model.path") && !settings_is_file(name)))
+            continue;
         char *last = mem_strdup(slash + 1);
         last[strcspn(last, "\"")] = 0;
-        json_object_set_new(o, "model.path", json_string(last[0] ? last : "DIR"));
+        json_object_set_new(o, name, json_string(last[0] ? last : "DIR")); /* of a key that is there */
         mem_free(last);
     }
     json_object_del(o, "run.seed");

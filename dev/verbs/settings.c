@@ -335,12 +335,33 @@ static int same_text(const char *a, const char *b)
     return end_a != a && end_b != b && !*end_a && !*end_b && x == y;
 }
 
-/* Cannot change a measured number. Where a model lies is no setting either, but whether there is one is. */
+int settings_is_file(const char *name)
+{
+    return !strcmp(name, "task.train") || !strcmp(name, "task.test");
+}
+
+/* The last piece of a path, which may stand in quotes. */
+static size_t last_piece(const char **path)
+{
+    const char *slash = strrchr(*path, '/');
+    *path = slash ? slash + 1 : *path + (**path == '"');
+    return strcspn(*path, "\"");
+}
+
+static int same_piece(const char *a, const char *b)
+{
+    size_t n = last_piece(&a), m = last_piece(&b);
+    return n == m && !memcmp(a, b, n);
+}
+
+/* Cannot change a measured number. Where a model or a file lies is no setting either, but whether there is one is, and
+ * so is the name of a file. */
 static int is_idle(const char *name, const char *a, const char *b)
 {
     int empty_a = !a || !a[0] || !strcmp(a, "\"\""), empty_b = !b || !b[0] || !strcmp(b, "\"\"");
     return !strcmp(name, "run.seed") || !strcmp(name, "run.log_samples") || !strcmp(name, "eval.every") ||
-           (!strcmp(name, "model.path") && empty_a == empty_b);
+           (!strcmp(name, "model.path") && empty_a == empty_b) ||
+           (settings_is_file(name) && !empty_a && !empty_b && same_piece(a, b));
 }
 
 int settings_compare(const struct settings *a, const struct settings *b, struct difference *d, int max)

@@ -39,8 +39,10 @@ struct difference {
 };
 /* What is set differently, at most max; returns how many there are. A setting that only one of them has is compared
  * with what the other one's section or this program's defaults give. Left out is what cannot change a result: seed,
- * what is logged, how often is evaluated, where a model lies. */
+ * what is logged, how often is evaluated, where a model or a file of a task lies. */
 int settings_compare(const struct settings *a, const struct settings *b, struct difference *d, int max);
+/* The setting names a file of a task. */
+int settings_is_file(const char *name);
 
 /* Length of the text up to one of `ends` outside double quotes and parentheses, at most len. */
 size_t settings_span(const char *s, size_t len, const char *ends);
