@@ -158,6 +158,18 @@ static int is_scored(const struct phase *p, int i, const char *names)
     return 0;
 }
 
+static int check_scored(const struct recipe *r, int f, int i, const char *names, struct error *e)
+{
+    const struct stage *s = r->phase[f].stage[i].stage;
+    int len = (int)strcspn(names, "|");
+    if (is_scored(&r->phase[f], i, names))
+        return 0;
+    return complain(r->ini, origin_of(r, f, i), e,
+                    "the %s stage '%s' reads the component '%.*s', which no score stage before it writes; add `%.*s` "
+                    "to the line `score = ...`",
+                    stage_kind_names[s->kind], s->name, len, names, len, names);
+}
+
 static int check_components(const struct recipe *r, int f, int i, struct error *e)
 {
     const struct stage_use *u = &r->phase[f].stage[i];
@@ -173,13 +185,13 @@ static int check_components(const struct recipe *r, int f, int i, struct error *
             continue;
         snprintf(need, sizeof need, "%.*s", (int)(condition ? condition - list : (long)strlen(list)), list);
         list = *need == '$' ? u->value[param_find(s->params, need + 1)].text : need;
-        for (char piece[64]; list_piece(&list, piece);)
-            if (!is_scored(&r->phase[f], i, piece))
-                return complain(r->ini, origin_of(r, f, i), e,
-                                "the %s stage '%s' reads the component '%.*s', which no score stage before it writes; "
-                                "add `%.*s` to the line `score = ...`",
-                                stage_kind_names[s->kind], s->name, (int)strcspn(piece, "|"), piece,
-                                (int)strcspn(piece, "|"), piece);
+        for (char piece[64]; list_piece(&list, piece);) {
+            char *gate = strchr(piece, ':'), *least = gate ? strchr(gate + 1, ':') : NULL; /* A:B:T */
+            if (least)
+                *gate = *least = 0;
+            if (check_scored(r, f, i, piece, e) || (least && check_scored(r, f, i, gate + 1, e)))
+                return -1;
+        }
     }
     return 0;
 }
@@ -310,6 +322,16 @@ static int check_arguments(const struct recipe *r, int f, int i, struct error *e
     return 0;
 }
 
+static int check_values(const struct recipe *r, int f, int i, struct error *e)
+{
+    const struct stage_use *u = &r->phase[f].stage[i];
+    struct error why;
+    if (!u->stage->check || !u->stage->check(u->value, &why))
+        return 0;
+    return complain(r->ini, origin_of(r, f, i), e, "the %s stage '%s': %s", stage_kind_names[u->stage->kind],
+                    u->stage->name, why.text);
+}
+
 static int check_chain(const struct recipe *r, int f, struct error *e)
 {
     const struct phase *p = &r->phase[f];
@@ -320,8 +342,8 @@ static int check_chain(const struct recipe *r, int f, struct error *e)
         if (p->source == SOURCE_GOLD && s->kind != STAGE_LOSS && s->kind != STAGE_REGULAR)
             return complain(r->ini, origin_of(r, f, i), e,
                             "a phase with source = gold runs only loss and regular stages, not '%s'", s->name);
-        if (check_twice(r, f, i, e) || check_reads(r, f, i, written, e) || check_components(r, f, i, e) ||
-            check_channels(r, f, i, e) || check_arguments(r, f, i, e))
+        if (check_twice(r, f, i, e) || check_reads(r, f, i, written, e) || check_values(r, f, i, e) ||
+            check_components(r, f, i, e) || check_channels(r, f, i, e) || check_arguments(r, f, i, e))
             return -1;
         written |= s->writes;
         losses += s->kind == STAGE_LOSS;

@@ -85,7 +85,7 @@ struct stage {
     const char *channels[6];
     /* Components that score stages write before it, beside what reads says; NULL-terminated: "outcome";
      * "process|flawed", one of these; "process if mode=process" with this parameter; "$components", those that this
-     * parameter lists. */
+     * parameter lists, of A:B:T both A and B. */
     const char *components[3];
     unsigned gradients;   /* bit i: writes the gradient of channels[i] */
     enum couples couples; /* losses */
@@ -94,6 +94,9 @@ struct stage {
     int zero_on_equal;   /* equal rewards in a group give no policy gradient through this stage */
     int permutable;      /* permuting the samples of a group permutes the result */
     const char *why_not; /* reason when one of the two flags is 0 */
+    /* What bounds and choices of single parameters cannot say, asked when a recipe is read; NULL: nothing. The message
+     * goes on after "the KIND stage 'NAME': ". */
+    int (*check)(const struct value *p, struct error *e);
     int (*run)(struct stage_call *c, struct error *e); /* a message begins with the stage's name and a colon */
 };
 

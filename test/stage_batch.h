@@ -274,6 +274,8 @@ static inline int outputs_of(const struct batch *b, int i, double *out)
     out[n++] = b->kept[i];
     if (!b->kept[i])
         return n;
+    out[n++] = b->strict[i];
+    out[n++] = b->lenient[i];
     out[n++] = b->weight[i];
     out[n++] = b->reward[i];
     for (int k = 0; k < b->components; k++) {

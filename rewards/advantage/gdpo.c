@@ -7,19 +7,17 @@
  */
 #include "../../model/base/error.h"
 #include "../../model/base/mem.h"
-#include "../stage.h"
+#include "../named.h"
 #include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-enum { P_COMPONENTS, P_WEIGHTS, P_CONDITION, P_EPS, P_DDOF, P_BATCH, P_BATCH_EPS, P_BATCH_DDOF };
+enum { P_EPS = NAMED_CONDITION + 1, P_DDOF, P_BATCH, P_BATCH_EPS, P_BATCH_DDOF };
 enum { BATCH_NONE, BATCH_SEQUENCE, BATCH_TOKEN };
 
 static const struct param params[] = {
     {"components", PARAM_TEXT, "outcome,format", 0, 0, NULL, "Components to compare, separated by commas.", NULL},
     {"weights", PARAM_TEXT, "", 0, 0, NULL, "Their weights, applied after the comparison; empty: 1 each.", NULL},
-    {"condition", PARAM_TEXT, "", 0, 0, NULL, "A:B:T, ...: component A counts only where B is at least T.", NULL},
+    NAMED_CONDITION_ROW,
     {"group_eps", PARAM_NUMBER, "1e-4", 1e-12, 1, NULL, "Added to the deviation within the group.", NULL},
     {"group_ddof", PARAM_INT, "1", 0, 1, NULL, "1: unbiased deviation within the group; 0: population.", NULL},
     {"batch", PARAM_CHOICE, "sequence", 0, 0, "none|sequence|token",
@@ -27,38 +25,6 @@ static const struct param params[] = {
     {"batch_eps", PARAM_NUMBER, "1e-4", 1e-24, 1, NULL, "Added there.", "batch!=none"},
     {"batch_ddof", PARAM_INT, "1", 0, 1, NULL, "1: unbiased there; 0: population.", "batch!=none"},
     {0}};
-
-static const double *component(const struct batch *b, const char *name, struct error *e)
-{
-    int at = batch_find_component(b, name);
-    if (at < 0 || !b->component[at].written || b->component[at].level != LEVEL_SEQUENCE) {
-        fail(e, "gdpo: no score stage wrote the component '%s'", name);
-        return NULL;
-    }
-    return b->component[at].value;
-}
-
-/* Zero `value` of samples that a condition on this component excludes. */
-static int apply_conditions(const struct stage_call *c, const char *name, double *value, struct error *e)
-{
-    const char *list = c->p[P_CONDITION].text;
-    for (char piece[64]; list_piece(&list, piece);) {
-        char *other = strchr(piece, ':'), *least = other ? strchr(other + 1, ':') : NULL, *end;
-        if (!least)
-            return fail(e, "gdpo: condition '%s' is not A:B:T", piece);
-        *other++ = 0;
-        *least++ = 0;
-        double t = strtod(least, &end);
-        if (!*least || *end)
-            return fail(e, "gdpo: condition: '%s' is no number", least);
-        const double *gate = component(c->b, other, e);
-        if (!gate)
-            return -1;
-        for (int i = 0; i < c->b->samples && strcmp(piece, name) == 0; i++)
-            value[i] = gate[i] >= t ? value[i] : 0;
-    }
-    return 0;
-}
 
 /* sum[i] += weight * z-score of the component within its group; 0 in a group of equal values, or of one. */
 static void add_scores(const struct stage_call *c, const double *value, double weight, double *sum)
@@ -79,26 +45,20 @@ static void add_scores(const struct stage_call *c, const double *value, double w
 static int sum_scores(const struct stage_call *c, double *sum, struct error *e)
 {
     struct batch *b = c->b;
-    const char *names = c->p[P_COMPONENTS].text, *weights = c->p[P_WEIGHTS].text;
-    double *value = mem_alloc((size_t)b->samples, sizeof *value);
+    const char *names = c->p[NAMED_COMPONENTS].text, *weights = c->p[NAMED_WEIGHTS].text;
+    double weight, *value = mem_alloc((size_t)b->samples, sizeof *value);
     int status = 0;
-    for (char name[64], text[64], *end; !status && list_piece(&names, name);) {
-        double weight = list_piece(&weights, text) ? strtod(text, &end) : 1;
-        const double *from = component(b, name, e);
-        if (!from) {
-            status = -1;
-            break;
-        }
-        for (int i = 0; i < b->samples; i++)
-            value[i] = b->kept[i] && !isnan(from[i]) ? from[i] : 0;
-        status = apply_conditions(c, name, value, e);
-        for (int i = 0; i < b->samples && !status; i++)
-            if (!isfinite(value[i]) || !isfinite(weight))
+    for (char name[64]; !status && named_next(&names, &weights, name, &weight);) {
+        status = named_values(c, name, value, e);
+        for (int i = 0; i < b->samples && !status; i++) {
+            value[i] = isnan(value[i]) ? 0 : value[i];
+            if (!isfinite(weight * value[i]))
                 status = fail(e, "gdpo: component '%s' of sample %d is not a finite number", name, i);
+            else
+                b->reward[i] += weight * value[i];
+        }
         if (!status)
             add_scores(c, value, weight, sum);
-        for (int i = 0; i < b->samples && !status; i++)
-            b->reward[i] += weight * value[i];
     }
     mem_free(value);
     return status;
@@ -156,10 +116,11 @@ const struct stage advantage_gdpo = {
         "a_i = sum_k w_k (r_ki - mean_g r_k) / (std_g r_k + group_eps); A = (a - mean a) / (std a + batch_eps) over "
         "the step",
     .params = params,
-    .components = {"$components"},
+    .components = {"$components", "$condition"},
     .reads = FIELD_COMPONENTS | FIELD_REWARD | FIELD_KEPT, /* the reward is replaced, for the logs */
     .writes = FIELD_ADVANTAGE,
     .zero_on_equal = 1,
     .permutable = 1,
+    .check = named_check,
     .run = run,
 };

@@ -1,60 +1,38 @@
 /* One reward from the components that are named, each times its weight: what a reward model with several heads, or
  * several labels, come to. (`sum` takes all there are.) Labels should have one range before they are added; correlated
  * ones count twice, which the advantage `gdpo` avoids.
+ *
+ * A condition `a:b:t` counts component a only where b is at least t.
  */
 #include "../../model/base/error.h"
-#include "../stage.h"
+#include "../../model/base/mem.h"
+#include "../named.h"
 #include <math.h>
-#include <stdlib.h>
-#include <string.h>
-
-enum { P_COMPONENTS, P_WEIGHTS };
 
 static const struct param params[] = {
     {"components", PARAM_TEXT, "outcome", 0, 0, NULL, "Components to add up, separated by commas.", NULL},
     {"weights", PARAM_TEXT, "", 0, 0, NULL, "Their weights, in the same order; empty: 1 each.", NULL},
+    NAMED_CONDITION_ROW,
     {0}};
-
-static const struct component *find(const struct batch *b, const char *name)
-{
-    int at = batch_find_component(b, name);
-    return at >= 0 && b->component[at].written && b->component[at].level != LEVEL_GROUP ? &b->component[at] : NULL;
-}
-
-/* Add weight times the component to the rewards of the kept samples. */
-static int add(struct batch *b, const char *name, double weight, struct error *e)
-{
-    const struct component *k = find(b, name);
-    if (!k && b->samples == 0)
-        return 0;
-    if (!k)
-        return fail(e, "mix: no score stage wrote the component '%s'", name);
-    for (int i = 0; i < b->samples; i++) {
-        if (!b->kept[i])
-            continue;
-        b->reward[i] += weight * component_mean(b, k, i);
-        if (!isfinite(b->reward[i]))
-            return fail(e, "mix: component '%s' of sample %d is not a finite number", name, i);
-    }
-    return 0;
-}
 
 static int run(struct stage_call *c, struct error *e)
 {
     struct batch *b = c->b;
-    const char *names = c->p[P_COMPONENTS].text, *weights = c->p[P_WEIGHTS].text;
-    int given = strspn(weights, " ,") < strlen(weights);
+    const char *names = c->p[NAMED_COMPONENTS].text, *weights = c->p[NAMED_WEIGHTS].text;
+    double weight, *value = mem_alloc((size_t)b->samples, sizeof *value);
+    int status = 0;
     for (int i = 0; i < b->samples; i++)
         b->reward[i] = 0;
-    for (char name[64], text[64]; list_piece(&names, name);) {
-        char *end = text;
-        double weight = given && list_piece(&weights, text) ? strtod(text, &end) : 1;
-        if (given && (end == text || *end))
-            return fail(e, "mix: the component '%s' has no weight that is a number", name);
-        if (add(b, name, weight, e))
-            return -1;
+    for (char name[64]; !status && named_next(&names, &weights, name, &weight);) {
+        status = named_values(c, name, value, e);
+        for (int i = 0; i < b->samples && !status; i++) {
+            b->reward[i] += weight * value[i];
+            if (!isfinite(b->reward[i]))
+                status = fail(e, "mix: component '%s' of sample %d is not a finite number", name, i);
+        }
     }
-    return 0;
+    mem_free(value);
+    return status;
 }
 
 const struct stage shape_mix = {
@@ -62,12 +40,13 @@ const struct stage shape_mix = {
     .kind = STAGE_SHAPE,
     .sentence = "The weighted sum of the components that are named; those per step or token enter as their mean.",
     .citation = "Optimizing Safe and Aligned Language Generation: A Multi-Objective GRPO Approach, 2025",
-    .formula = "reward_i = sum over the named components c of weight_c * c_i",
+    .formula = "reward_i = sum over the named components c of weight_c * c_i, 0 for c_i where its condition fails",
     .params = params,
-    .components = {"$components"},
+    .components = {"$components", "$condition"},
     .reads = FIELD_COMPONENTS | FIELD_KEPT,
     .writes = FIELD_REWARD,
     .zero_on_equal = 1,
     .permutable = 1,
+    .check = named_check,
     .run = run,
 };

@@ -12,10 +12,13 @@ else
     size="rollout.prompts=32 rl.steps=100 eval.prompts=1000 eval.every=5"
 fi
 both="rl.score=outcome, length(from = 24, within = true)"
+# The control: what the condition does without decoupling.
+sum='rl.shape=mix(components = "outcome,length", condition = "length:outcome:1")'
 # shellcheck disable=SC2086 # the settings are words
 {
     warm chain $task warmup.steps=1500
     run chain GRPO "" grpo $task $size beta=0 run.log_samples=65536 "$both"
+    run chain GRPO conditioned grpo $task $size beta=0 run.log_samples=65536 "$both" "$sum"
     run chain GDPO "" gdpo $task $size components=outcome,length run.log_samples=65536 "$both"
     run chain GDPO conditioned gdpo $task $size components=outcome,length condition=length:outcome:1 \
         run.log_samples=65536 "$both"

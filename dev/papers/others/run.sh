@@ -9,10 +9,16 @@ if [ "$quick" = 1 ]; then
 else
     size="rollout.prompts=32 rl.steps=100 eval.prompts=1000 eval.every=5"
 fi
+# HAPO remembers each prompt's shortest right answer, so prompts have to come back: two operations modulo 4 are 576. Every
+# line may be repeated as a check up to 4 times, which is text that can go.
+again="task.mod=4 task.ops_min=2 task.ops_max=2 task.bare=0 task.wrong_facts=0 task.recheck=4"
 # shellcheck disable=SC2086 # the settings are words
 {
     warm chain $task
-    for method in tis kl_estimators crf hapo mo_grpo grpo_s vgpo pf_ppo par safe flowrl; do
+    warm again $again warmup.steps=1500
+    run again grpo "" grpo $again $size rollout.max_new=71 beta=0
+    run again hapo "" hapo $again $size rollout.max_new=71
+    for method in tis kl_estimators crf mo_grpo grpo_s vgpo pf_ppo par safe flowrl; do
         run chain "$method" "" "$method" $task $size
     done
     run chain fl_gfn tb fl_gfn $task $size variant=tb
@@ -20,3 +26,5 @@ fi
 go
 table chain "columns=before.accuracy%,accuracy%,sampled%,area%,length,seconds"
 curves chain y=accuracy,log.accuracy smooth=2 out="$results/chain.png"
+table again "columns=before.sampled%,before.sampled_length,accuracy%,length,sampled%,sampled_length,log.zero_variance%"
+curves again y=log.accuracy,log.length smooth=2 out="$results/again.png"
