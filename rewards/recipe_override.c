@@ -98,6 +98,18 @@ static int override_place(struct ini *ini, char *place, char *key, const char *t
     return 0;
 }
 
+/* The name behind `variant=`: of a section [variant NAME]; where the recipe has a knob of that name, what is no section
+ * is its value. NULL: neither `variant=` nor a section's name. */
+static const char *variant_named(struct ini *ini, const char *given)
+{
+    char name[MAX_NAME + 10];
+    if (strncmp(given, "variant=", 8))
+        return NULL;
+    snprintf(name, sizeof name, "variant %.*s", MAX_NAME, given + 8);
+    int knob = ini_entry(ini_section(ini, "params", NULL), "variant") != NULL;
+    return !knob || ini_section(ini, name, NULL) ? given + 8 : NULL;
+}
+
 static int override_one(struct ini *ini, const char *given, struct error *e)
 {
     struct origin at = {0, given};
@@ -122,7 +134,7 @@ static int override_one(struct ini *ini, const char *given, struct error *e)
     for (const char *s = equals + 1; *s; s++)
         if ((unsigned char)*s < ' ')
             return complain(ini, at, e, "a control character in the value");
-    if (parts == 1 && !strcmp(part[0], "variant") && !ini_entry(ini_section(ini, "params", NULL), "variant")) {
+    if (variant_named(ini, given)) {
         if (ini->variant)
             return complain(ini, at, e, "a variant was given before: %.100s", ini->variant);
         ini->variant = given;
@@ -159,15 +171,6 @@ static int join_sections(struct ini *ini, const char *variant, struct error *e)
     return 0;
 }
 
-/* The name behind `variant=` among the overrides, where that is no knob of the recipe; NULL: none. */
-static const char *named_variant(struct ini *ini, const char *const *overrides, int count)
-{
-    for (int i = 0; i < count; i++)
-        if (!strncmp(overrides[i], "variant=", 8) && !ini_entry(ini_section(ini, "params", NULL), "variant"))
-            return overrides[i] + 8;
-    return NULL;
-}
-
 /* variant=NAME gives the knobs of [variant NAME]; what stands on the command line itself goes before. */
 static int apply_variant(struct ini *ini, struct error *e)
 {
@@ -199,9 +202,9 @@ int override_sections(struct recipe *r, const char *const *overrides, int count,
     struct ini *ini = r->ini;
     if (count > MAX_OVERRIDES)
         return fail(e, "more than %d overrides on the command line", MAX_OVERRIDES);
-    const char *variant = named_variant(ini, overrides, count);
-    if (variant && join_sections(ini, variant, e))
-        return -1;
+    for (int i = 0; i < count; i++)
+        if (variant_named(ini, overrides[i]) && join_sections(ini, variant_named(ini, overrides[i]), e))
+            return -1;
     for (int i = 0; i < count; i++)
         if (override_one(ini, ini_text(ini, overrides[i], -1), e))
             return -1;

@@ -120,12 +120,75 @@ static void wrong_variants(void **state)
     }
 }
 
+/* A recipe may have a knob called variant; the sections go before its values. */
+static void a_knob_of_that_name(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *first, *second, *form, *credit;
+    } cases[] = {{"variant=reinforce", NULL, "reinforce", "outcome"},
+                 {"variant=paper", NULL, "reinforce", "outcome"},
+                 {"variant=verl", "variant=sequence_clip", "sequence_clip", "outcome"},
+                 {"variant=openrlhf", NULL, "token_clip", "last"}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct recipe r;
+        struct error e;
+        const char *overrides[] = {cases[i].first, cases[i].second};
+        if (recipe_load(&r, "rloo", overrides, cases[i].second ? 2 : 1, &e))
+            fail_msg("%s: %s", cases[i].first, e.text);
+        const struct phase *p = &r.phase[1];
+        int credits = 0;
+        for (int k = 0; k < p->stages; k++) {
+            const struct stage_use *u = &p->stage[k];
+            if (u->stage->kind == STAGE_CREDIT && !credits++)
+                assert_string_equal(u->stage->name, cases[i].credit);
+            if (u->stage->kind == STAGE_LOSS)
+                assert_string_equal(u->value[param_find(u->stage->params, "form")].text, cases[i].form);
+        }
+        assert_int_equal(credits, strcmp(cases[i].credit, "last") ? 1 : 3);
+        recipe_free(&r);
+    }
+    struct recipe r;
+    struct error e;
+    const char *wrong = "variant=trll";
+    assert_int_equal(recipe_load(&r, "rloo", &wrong, 1, &e), -1);
+    assert_non_null(strstr(e.text, "form = trll: not one of"));
+}
+
+/* Every variant of a built-in recipe is a recipe, and another one. */
+static void shipped_variants(void **state)
+{
+    (void)state;
+    int n = 0;
+    for (const struct recipe_file *f = recipe_files; f->name; f++) {
+        struct recipe r, base;
+        struct error e;
+        if (!strstr(f->text, "\n[variant ") || recipe_load(&base, f->name, NULL, 0, &e))
+            continue; /* none, or one that needs a model of the user's */
+        for (const char *s = f->text; (s = strstr(s, "\n[variant ")); s++) {
+            char name[80], override[100];
+            snprintf(name, sizeof name, "%.*s", (int)strcspn(s + 10, "]"), s + 10);
+            if (strchr(name, ':'))
+                continue;
+            snprintf(override, sizeof override, "variant=%s", name);
+            const char *given = override;
+            if (recipe_load(&r, f->name, &given, 1, &e))
+                fail_msg("%s %s: %s", f->name, override, e.text);
+            if (!strcmp(r.text, base.text))
+                fail_msg("%s %s changes nothing", f->name, override);
+            recipe_free(&r);
+            n++;
+        }
+        recipe_free(&base);
+    }
+    assert_true(n > 20);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(knobs_of_variants),
-        cmocka_unit_test(sections_of_variants),
-        cmocka_unit_test(wrong_variants),
+        cmocka_unit_test(knobs_of_variants),   cmocka_unit_test(sections_of_variants), cmocka_unit_test(wrong_variants),
+        cmocka_unit_test(a_knob_of_that_name), cmocka_unit_test(shipped_variants),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
