@@ -71,7 +71,7 @@ static void a_term_of_weight_0_needs_no_reference(void **state)
     json_error_t why;
     char text[300];
     json_t *line = json_loads("{\"recipe\":\"dr_grpo\",\"params\":{\"L_max\":8},\"groups\":[{\"samples\":["
-                              "{\"logp\":[-1],\"correct\":true},{\"logp\":[-2],\"correct\":false}]}]}",
+                              "{\"logp\":[-1],\"correct\":1},{\"logp\":[-2],\"correct\":false}]}]}",
                               0, &why);
     json_t *want = json_loads("{\"loss\":0,\"dlogp\":[[[-0.03125],[0.03125]]]}", 0, &why), *out = NULL;
     assert_true(line && want);
@@ -107,6 +107,8 @@ static void bad_lines(void **state)
          "on every sample or on none"},
         {"{\"recipe\":\"grpo\",\"groups\":[{\"samples\":[{\"logp\":[-1],\"steps\":[[0,2]]}]}]}", "steps[0]"},
         {"{\"recipe\":\"grpo\",\"groups\":[{\"samples\":[{\"length\":-1}]}]}", "length"},
+        {"{\"recipe\":\"grpo\",\"groups\":[{\"samples\":[{\"logp\":[-1],\"correct\":\"yes\"}]}]}",
+         "\"correct\" is no number"},
         {"{\"recipe\":\"kl_estimators\",\"params\":{\"beta\":0},\"groups\":[{\"samples\":[{\"logp\":[-1]}]}]}",
          "logp_ref"},
         {"{\"recipe\":\"kl_estimators\",\"groups\":[],\"dists\":3}", "\"dists\" is no array"},

@@ -297,14 +297,27 @@ static int read_old(struct evaluation_of_line *v, int i, const json_t *sample, s
     return 0;
 }
 
+/* true, false or a number, in "correct" or, where that is missing, in rewards.correct. */
+static int read_verdict(const json_t *sample, signed char *verdict, struct error *e)
+{
+    const json_t *rewards = json_object_get(sample, "rewards");
+    double x;
+    *verdict = VERDICT_UNPARSABLE;
+    if (!present(sample, "correct") && !present(rewards, "correct"))
+        return 0;
+    if (read_number(present(sample, "correct") ? sample : rewards, "correct", &x, e))
+        return -1;
+    *verdict = x > 0;
+    return 0;
+}
+
 static int read_sample(struct evaluation_of_line *v, const json_t *sample, struct error *e)
 {
     struct batch *b = &v->batch;
-    const json_t *correct = json_object_get(sample, "correct");
-    const json_t *reward = json_object_get(json_object_get(sample, "rewards"), "correct");
     int i = b->samples, truncated;
     long n;
-    if (sample_length(sample, &n, e) || json_get_bool(sample, "truncated", 0, &truncated, e))
+    if (sample_length(sample, &n, e) || json_get_bool(sample, "truncated", 0, &truncated, e) ||
+        read_verdict(sample, &b->strict[i], e))
         return -1;
     b->sample_first[i + 1] = b->tokens += (int)n;
     for (int t = b->sample_first[i]; t < b->tokens; t++) {
@@ -313,7 +326,6 @@ static int read_sample(struct evaluation_of_line *v, const json_t *sample, struc
     }
     b->temperature[i] = 1;
     b->truncated[i] = (unsigned char)truncated;
-    b->strict[i] = correct ? json_is_true(correct) : reward ? json_number_value(reward) > 0 : VERDICT_UNPARSABLE;
     b->lenient[i] = b->strict[i];
     v->row = 0;
     if (read_steps(b, i, sample, e) || read_rewards(b, i, sample, e) || read_data(v, i, common, sample, e) ||
