@@ -180,7 +180,7 @@ int main(int argc, char **argv)
     struct device d;
     struct error e;
     int gpu = argc < 2 || strcmp(argv[1], "cpu") != 0, count = argc > 2 ? argc - 2 : 4;
-    if (device_open_named(&d, argc > 1 ? argv[1] : "cuda", 0, &e)) {
+    if (device_open_named(&d, argc > 1 ? argv[1] : "cuda", 0, 0, &e)) {
         fprintf(stderr, "gpu_bench: %s\n", e.text);
         return 1;
     }

@@ -129,12 +129,14 @@ struct ops {
      * device_close. */
     int (*open)(struct device *d, struct error *e);
     void (*close)(struct device *d);
-    /* A table in mixed precision: matrices have a copy in bf16 for products, and inputs of products are bf16 (which
-     * ones, says transformer.c). Rows then take handles of both kinds where theirs are named so; 0: none is. */
+    /* 1: a table in mixed precision. Matrices lie plainly as [N][K] and have a copy in bf16 besides (model_matrix),
+     * which is what linear rows read; their other operands, and what goes into and comes out of elementwise rows,
+     * gather, copy and a norm's output may be of either kind. transformer.c says which tensors are bf16. 0: no handle
+     * is. */
     int bf16;
-    /* Chooses and checks once how products with a matrix W[N][K] are computed; sets d->inexact when a row of the result
-     * depends on how many there are. NULL: nothing to choose. */
-    void (*prepare)(struct device *d, int N, int K);
+    /* Chooses once how products with matrices W[N][K] are computed, with a result in bf16 or not, with a bias or not;
+     * sets d->inexact when a row of the result depends on how many there are. NULL: nothing to choose. */
+    void (*prepare)(struct device *d, int N, int K, int bf16, int biased);
 
     /* ---- memory ---- */
     void *(*alloc)(struct device *d, size_t bytes); /* zeroed, 64-byte aligned; NULL: none */
@@ -237,7 +239,8 @@ struct ops {
     void (*adamw)(struct device *d, Dev w, Dev copy, Dev g, Dev m, Dev v, size_t n, const struct adamw *a);
 };
 
-extern const struct ops cpu_ops, ref_ops, cuda_ops; /* cuda_ops: train_rl.cu */
+extern const struct ops cpu_ops, ref_ops;
+extern const struct ops cuda_ops, cuda_bf16_ops; /* train_rl.cu */
 extern const struct ops *const default_ops; /* cpu_ops; in the debug build ref_ops, because it is there to be read */
 
 static inline Dev dev_at(const struct device *d, Dev x, size_t reals)
@@ -254,8 +257,9 @@ static inline DevInt dev_int_at(DevInt x, size_t n)
 /* Open a device. threads <= 0: all processors. Fails (-1, message) on a processor that lacks what the build needs. */
 int device_open(struct device *d, const struct ops *ops, int threads, struct error *e);
 /* As a recipe's run.device names it: "cpu", "cuda" (fails where there is none), or "auto": the GPU where program and
- * machine have one; a program built for a GPU says in a line when it finds none, and takes the processor. */
-int device_open_named(struct device *d, const char *name, int threads, struct error *e);
+ * machine have one; a program built for a GPU says in a line when it finds none, and takes the processor. bf16: in
+ * mixed precision, which the processor refuses. */
+int device_open_named(struct device *d, const char *name, int bf16, int threads, struct error *e);
 void device_reserve(struct device *d, size_t bytes); /* at least that much scratch; dies without memory */
 void device_close(struct device *d);
 

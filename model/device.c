@@ -67,13 +67,21 @@ int device_open(struct device *d, const struct ops *ops, int threads, struct err
     return ops->open ? ops->open(d, e) : 0;
 }
 
-int device_open_named(struct device *d, const char *name, int threads, struct error *e)
+/* The processor, which has one precision. */
+static int open_processor(struct device *d, int bf16, int threads, struct error *e)
+{
+    if (bf16)
+        return fail(e, "run.precision=bf16: the processor computes in fp32 only; leave it at fp32, or run on a GPU");
+    return device_open(d, default_ops, threads, e);
+}
+
+int device_open_named(struct device *d, const char *name, int bf16, int threads, struct error *e)
 {
     int automatic = strcmp(name, "auto") == 0;
     if (strcmp(name, "cpu") == 0)
-        return device_open(d, default_ops, threads, e);
+        return open_processor(d, bf16, threads, e);
 #ifdef WITH_CUDA
-    if (device_open(d, &cuda_ops, threads, e) == 0)
+    if (device_open(d, bf16 ? &cuda_bf16_ops : &cuda_ops, threads, e) == 0)
         return 0;
     if (!automatic)
         return fail_in(e, "run.device=%s", name);
@@ -83,7 +91,7 @@ int device_open_named(struct device *d, const char *name, int threads, struct er
         return fail(e, "run.device=%s: this program was built for the processor only; make cuda builds ./train_rl_cu",
                     name);
 #endif
-    return device_open(d, default_ops, threads, e);
+    return open_processor(d, bf16, threads, e);
 }
 
 void device_reserve(struct device *d, size_t bytes)

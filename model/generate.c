@@ -244,7 +244,7 @@ static void draw(struct sampler *s, const struct model *m, const struct work *w,
         bits[2 * i + 1] = (int32_t)(uint32_t)(x >> 32);
     }
     op->upload_int(d, s->bits, bits, 2 * (size_t)n);
-    Dev head = dev_at(d, m->param, m->tensor[m->head].offset);
+    Dev head = model_matrix(m, m->head);
     for (int at = 0; at < n; at += s->tape.chunk) {
         int len = n - at < s->tape.chunk ? n - at : s->tape.chunk;
         size_t off = (size_t)at;

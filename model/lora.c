@@ -117,8 +117,8 @@ void lora_forward(const struct model *m, struct tape *t, Dev low, int layer, int
         Dev u = dev_at(d, low, (size_t)j * t->max_rows * rank);
         if (x->weight != weight)
             continue;
-        d->ops->linear_forward(d, u, in, own_at(m, m->own, A), (Dev){0}, T, rank, x->K);
-        d->ops->linear_forward(d, t->wide, u, own_at(m, m->own, A + 1), (Dev){0}, T, x->N, rank);
+        d->ops->linear_forward(d, u, in, model_matrix(m, A), (Dev){0}, T, rank, x->K);
+        d->ops->linear_forward(d, t->wide, u, model_matrix(m, A + 1), (Dev){0}, T, x->N, rank);
         d->ops->add_columns(d, dev_at(d, out, (size_t)x->row), N, t->wide, x->N, T, x->N,
                             (float)lora_scale(&m->arch.lora));
     }
@@ -140,9 +140,9 @@ void lora_backward(struct model *m, struct tape *t, Dev low, int layer, int weig
         op->add_columns(d, t->wide, x->N, dev_at(d, dout, (size_t)x->row), N, T, x->N,
                         (float)lora_scale(&m->arch.lora));
         op->linear_backward_weight(d, own_at(m, m->grad, B), (Dev){0}, t->wide, u, r->block, r->blocks, T, x->N, rank);
-        op->linear_backward_input(d, t->dlow, t->wide, own_at(m, m->own, B), T, x->N, rank);
+        op->linear_backward_input(d, t->dlow, t->wide, model_matrix(m, B), T, x->N, rank);
         op->linear_backward_weight(d, own_at(m, m->grad, A), (Dev){0}, t->dlow, in, r->block, r->blocks, T, rank, x->K);
-        op->linear_backward_input(d, t->wide, t->dlow, own_at(m, m->own, A), T, rank, x->K);
+        op->linear_backward_input(d, t->wide, t->dlow, model_matrix(m, A), T, rank, x->K);
         op->add(d, din, t->wide, (size_t)T * x->K);
     }
 }
@@ -166,6 +166,7 @@ static void merge_one(struct model *m, int layer, int j)
         model_write(m, W, 0, x->row + n, 1, w);
     }
     m->dev->ops->zero(m->dev, own_at(m, m->own, A + 1), m->tensor[A + 1].reals);
+    model_round(m, A + 1, 0, m->tensor[A + 1].N);
     mem_free(a);
     mem_free(b);
     mem_free(w);

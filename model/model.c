@@ -185,13 +185,16 @@ static struct weights *create_weights(struct model *m)
     struct weights *w = mem_alloc(1, sizeof *w);
     int rotary = a->position == POSITION_ROTARY;
     arena_want(&w->arena, "weights", m->reals * m->dev->ops->real_bytes);
+    arena_want(&w->arena, "weights in bf16", m->dev->ops->bf16 ? m->reals * sizeof(uint16_t) : 0);
     if (rotary)
         arena_want(&w->arena, "rotary table", (size_t)a->context * a->D * m->dev->ops->real_bytes);
     struct arena_memory memory = device_memory(m->dev);
     arena_commit(&w->arena, &memory);
     m->param.p = arena_at(&w->arena, 0);
+    if (m->dev->ops->bf16)
+        m->param16 = (Dev){arena_at(&w->arena, 1), 1};
     if (rotary) {
-        m->rope.p = arena_at(&w->arena, 1);
+        m->rope.p = arena_at(&w->arena, 2);
         fill_rotary_table(m);
     }
     return w;
@@ -205,12 +208,14 @@ static void create_own(struct model *m, int trainable)
         Dev *to;
         const char *name;
         size_t bytes;
-    } part[] = {{&m->own, "adapters", m->arch.lora.rank ? bytes : 0},
-                {&m->grad, "gradient", trainable ? bytes : 0},
-                {&m->moment1, "first moments", trainable ? bytes : 0},
-                {&m->moment2, "second moments", trainable ? bytes : 0},
-                {&m->grad_lookup, "gradient of the embedding's lookups",
-                 trainable && m->arch.tied && !m->arch.lora.rank ? m->tensor[m->wte].reals * real : 0}};
+    } part[] = {
+        {&m->own, "adapters", m->arch.lora.rank ? bytes : 0},
+        {&m->own16, "adapters in bf16", m->arch.lora.rank && m->dev->ops->bf16 ? m->own_reals * sizeof(uint16_t) : 0},
+        {&m->grad, "gradient", trainable ? bytes : 0},
+        {&m->moment1, "first moments", trainable ? bytes : 0},
+        {&m->moment2, "second moments", trainable ? bytes : 0},
+        {&m->grad_lookup, "gradient of the embedding's lookups",
+         trainable && m->arch.tied && !m->arch.lora.rank ? m->tensor[m->wte].reals * real : 0}};
     enum { PARTS = sizeof part / sizeof *part };
     int block[PARTS];
     for (int i = 0; i < PARTS; i++)
@@ -219,8 +224,11 @@ static void create_own(struct model *m, int trainable)
     arena_commit(&m->arena, &memory);
     for (int i = 0; i < PARTS; i++)
         part[i].to->p = block[i] < 0 ? NULL : arena_at(&m->arena, block[i]);
-    if (!m->arch.lora.rank)
+    m->own16.bf16 = 1;
+    if (!m->arch.lora.rank) {
         m->own = m->param;
+        m->own16 = m->param16;
+    }
     if (trainable && !m->arch.tied && !m->arch.lora.rank)
         m->grad_lookup = dev_at(m->dev, m->grad, m->tensor[m->wte].offset);
 }
@@ -246,6 +254,7 @@ int model_create(struct model *m, const struct arch *a, int small_init, struct d
     m->weights = create_weights(m);
     m->weights->users = 1;
     create_own(m, trainable);
+    model_prepare(m);
     return 0;
 }
 
@@ -258,8 +267,10 @@ int model_share(struct model *m, const struct arch *a, const struct model *base,
     m->weights = base->weights;
     m->weights->users++;
     m->param = base->param;
+    m->param16 = base->param16;
     m->rope = base->rope;
     create_own(m, trainable);
+    model_prepare(m);
     return 0;
 }
 
@@ -333,6 +344,8 @@ void model_copy(struct model *to, const struct model *from)
     if (to->first && to->param.p != from->param.p)
         to->dev->ops->copy(to->dev, to->param, from->param, from->reals);
     to->dev->ops->copy(to->dev, to->own, from->own, from->own_reals);
+    for (int i = 0; i < to->tensors; i++)
+        model_round(to, i, 0, to->tensor[i].N);
     lora_settle(to);
 }
 
@@ -379,6 +392,24 @@ void model_write(struct model *m, int tensor, int which, int row, int rows, cons
         d->ops->upload(d, dev_at(d, to, (size_t)row * t->K), from, (size_t)rows * t->K);
     else
         d->ops->pack(d, to, from, row, rows, t->N, t->K);
+    if (which == 0)
+        model_round(m, tensor, row, rows);
+}
+
+Dev model_matrix(const struct model *m, int tensor)
+{
+    size_t at = m->tensor[tensor].offset;
+    Dev copy = tensor < m->first ? m->param16 : m->own16;
+    return copy.p ? dev_at(m->dev, copy, at) : dev_at(m->dev, tensor < m->first ? m->param : m->own, at);
+}
+
+void model_round(const struct model *m, int tensor, int row, int rows)
+{
+    size_t K = (size_t)m->tensor[tensor].K, at = m->tensor[tensor].offset + (size_t)row * K;
+    Dev copy = tensor < m->first ? m->param16 : m->own16;
+    if (copy.p)
+        m->dev->ops->copy(m->dev, dev_at(m->dev, copy, at), dev_at(m->dev, tensor < m->first ? m->param : m->own, at),
+                          (size_t)rows * K);
 }
 
 uint64_t model_hash(const struct model *m)

@@ -42,8 +42,9 @@ void model_step(struct model *m, const struct optimiser *o, double grad_norm)
                          (float)scale};
     for (int i = m->first; i < m->tensors; i++) {
         const struct tensor *t = &m->tensor[i];
+        Dev copy = m->own16.p ? dev_at(d, m->own16, t->offset) : (Dev){0};
         step.weight_decay = t->decay ? (float)o->weight_decay : 0;
-        d->ops->adamw(d, dev_at(d, m->own, t->offset), (Dev){0}, dev_at(d, m->grad, t->offset),
+        d->ops->adamw(d, dev_at(d, m->own, t->offset), copy, dev_at(d, m->grad, t->offset),
                       dev_at(d, m->moment1, t->offset), dev_at(d, m->moment2, t->offset), t->reals, &step);
     }
 }

@@ -34,19 +34,28 @@ struct tape_part {
     Dev *to;
     const char *name;
     size_t reals;
+    int bf16;
 };
 
-/* Every buffer of the tape with its size; one list for planning and for handing out pointers. */
+/* In mixed precision (ops->bf16) these are in bf16: the copies of matrices that products read; what goes into products
+ * (outputs of the two norms of a layer, of the activation and the hidden states of the head) and what comes out of one
+ * only to go into an activation (up), with the gradients of both (dact, dup). All else stays in fp32: the weights that
+ * are trained, their gradients and moments, the residual stream, statistics of norms and attention, queries, keys and
+ * values, the attention's output (rounded when it is multiplied), logits and what comes of them.
+ *
+ * Every buffer of the tape with its size; one list for planning and for handing out pointers. */
 static int tape_parts(struct tape *t, struct tape_part *part)
 {
     const struct arch *a = &t->arch;
     struct sizes s = row_sizes(a);
     struct attention_shape attention = attention_of(a, t->store);
     size_t T = (size_t)t->max_rows, R = (size_t)t->max_entries, L = t->keep ? (size_t)a->layers : 1, n = 0;
-#define PART(field, reals) part[n++] = (struct tape_part){&t->field, #field, reals}
+#define PART_AS(field, reals, bf16) part[n++] = (struct tape_part){&t->field, #field, reals, bf16}
+#define PART16(field, reals)        PART_AS(field, reals, t->dev->ops->bf16)
+#define PART(field, reals)          PART_AS(field, reals, 0)
     PART(x, (t->keep ? L + 1 : 1) * T * s.C);
     PART(xmid, L * T * s.C);
-    PART(norm1, L * T * s.C);
+    PART16(norm1, L * T * s.C);
     PART(stat1, L * T * 2);
     PART(qkv_raw, a->qk_norm ? L * T * s.QKV : 0);
     PART(stat_q, a->qk_norm ? L * T * a->H * 2 : 0);
@@ -54,14 +63,14 @@ static int tape_parts(struct tape *t, struct tape_part *part)
     PART(qkv, L * T * s.QKV);
     PART(att, L * T * s.Q);
     PART(att_stat, L * T * a->H * 2);
-    PART(norm2, L * T * s.C);
+    PART16(norm2, L * T * s.C);
     PART(stat2, L * T * 2);
-    PART(up, L * T * s.up);
-    PART(act, L * T * s.F);
+    PART16(up, L * T * s.up);
+    PART16(act, L * T * s.F);
     PART(normf, T * s.C);
     PART(statf, T * 2);
     PART(branch, T * s.C);
-    PART(hidden, R * s.C);
+    PART16(hidden, R * s.C);
     PART(logits, (size_t)t->chunk * a->V);
     PART(logp, R);
     PART(entropy, R);
@@ -74,14 +83,16 @@ static int tape_parts(struct tape *t, struct tape_part *part)
         PART(dqkv, T * s.QKV);
         PART(dqkv_raw, a->qk_norm ? T * s.QKV : 0);
         PART(datt, T * s.Q);
-        PART(dup, T * s.up);
-        PART(dact, T * s.F);
+        PART16(dup, T * s.up);
+        PART16(dact, T * s.F);
         PART(dlow, T * (size_t)a->lora.rank);
         PART(dhidden, R * s.C);
         PART(glogp, R);
         PART(gentropy, R);
     }
 #undef PART
+#undef PART16
+#undef PART_AS
     return (int)n;
 }
 
@@ -99,7 +110,7 @@ void tape_plan(struct tape *t, const struct arch *a, struct device *d, int max_r
     struct tape_part part[MAX_TAPE];
     int n = tape_parts(t, part);
     for (int i = 0; i < n; i++)
-        arena_want(&t->arena, part[i].name, part[i].reals * d->ops->real_bytes);
+        arena_want(&t->arena, part[i].name, part[i].reals * (part[i].bf16 ? sizeof(uint16_t) : d->ops->real_bytes));
 }
 
 /* The most scratch that any operation of this tape needs. */
@@ -114,7 +125,7 @@ static void reserve_scratch(struct tape *t)
         {T, a->C, (int)s.Q, attention_of(a, t->store), a->context},
         {T, (int)s.up, a->C, attention_of(a, t->store), a->context},
         {T, a->C, a->F, attention_of(a, t->store), a->context},
-        {T, a->V, a->C, attention_of(a, t->store), a->context},
+        {t->chunk, a->V, a->C, attention_of(a, t->store), a->context},
         {T, a->lora.rank, lora_widest(a), attention_of(a, t->store), a->context},
         {T, lora_widest(a), a->lora.rank, attention_of(a, t->store), a->context},
     };
@@ -130,7 +141,7 @@ void tape_commit(struct tape *t)
     struct tape_part part[MAX_TAPE];
     int n = tape_parts(t, part);
     for (int i = 0; i < n; i++)
-        part[i].to->p = part[i].reals ? arena_at(&t->arena, i) : NULL;
+        *part[i].to = (Dev){part[i].reals ? arena_at(&t->arena, i) : NULL, part[i].bf16};
     reserve_scratch(t);
 }
 
@@ -162,7 +173,7 @@ static Dev gradient(const struct model *m, int tensor)
 static void linear(const struct model *m, struct tape *t, int layer, int W, int b, Dev out, Dev in, int T, int N, int K)
 {
     const int *w = m->layer[layer];
-    m->dev->ops->linear_forward(m->dev, out, in, weight(m, w[W]), weight(m, w[b]), T, N, K);
+    m->dev->ops->linear_forward(m->dev, out, in, model_matrix(m, w[W]), weight(m, w[b]), T, N, K);
     if (m->adapters)
         lora_forward(m, t, slice(t, t->low, layer, lora_low(&m->arch)), layer, W, out, in, T, N);
 }
@@ -176,9 +187,32 @@ static void linear_backward(struct model *m, struct tape *t, int layer, int W, i
     if (!m->first)
         d->ops->linear_backward_weight(d, gradient(m, w[W]), gradient(m, w[b]), dout, in, r->block, r->blocks, r->count,
                                        N, K);
-    d->ops->linear_backward_input(d, din, dout, weight(m, w[W]), r->count, N, K);
+    d->ops->linear_backward_input(d, din, dout, model_matrix(m, w[W]), r->count, N, K);
     if (m->adapters)
         lora_backward(m, t, slice(t, t->low, layer, lora_low(&m->arch)), layer, W, din, dout, in, r, N);
+}
+
+void model_prepare(const struct model *m)
+{
+    static const struct map {
+        int weight, bias, bf16;
+    } map[] = {{LAYER_QKV_W, LAYER_QKV_B, 0},
+               {LAYER_OUT_W, LAYER_OUT_B, 0},
+               {LAYER_UP_W, LAYER_UP_B, 1},
+               {LAYER_DOWN_W, LAYER_DOWN_B, 0}};
+    struct device *d = m->dev;
+    void (*prepare)(struct device * d, int N, int K, int bf16, int biased) = d->ops->prepare;
+    if (!prepare)
+        return;
+    for (unsigned i = 0; i < sizeof map / sizeof *map; i++) {
+        const struct tensor *W = &m->tensor[m->layer[0][map[i].weight]];
+        prepare(d, W->N, W->K, map[i].bf16, m->layer[0][map[i].bias] >= 0);
+    }
+    for (int j = 0; j < 2 * m->adapters; j++)
+        prepare(d, m->tensor[m->first + j].N, m->tensor[m->first + j].K, 0, 0);
+    prepare(d, m->arch.V, m->arch.C, 0, 0);
+    if (m->value_w >= 0)
+        prepare(d, 1, m->arch.C, 0, 1);
 }
 
 static struct norm_shape norm_of(const struct arch *a, int T)
@@ -288,8 +322,8 @@ static int chunk_logits(const struct model *m, struct tape *t, const struct layo
 {
     const struct arch *a = &m->arch;
     int first = l->chunk_entry[chunk], n = l->chunk_entry[chunk + 1] - first;
-    m->dev->ops->linear_forward(m->dev, t->logits, dev_at(m->dev, t->hidden, (size_t)first * a->C), weight(m, m->head),
-                                (Dev){0}, n, a->V, a->C);
+    m->dev->ops->linear_forward(m->dev, t->logits, dev_at(m->dev, t->hidden, (size_t)first * a->C),
+                                model_matrix(m, m->head), (Dev){0}, n, a->V, a->C);
     return n;
 }
 
@@ -332,7 +366,7 @@ void model_value(const struct model *m, struct tape *t, const struct layout *l, 
     struct device *d = m->dev;
     int R = l->entries.count, C = m->arch.C;
     d->ops->gather(d, t->hidden, t->normf, l->entry_row, R, C);
-    d->ops->linear_forward(d, t->logp, t->hidden, weight(m, m->value_w), weight(m, m->value_b), R, 1, C);
+    d->ops->linear_forward(d, t->logp, t->hidden, model_matrix(m, m->value_w), weight(m, m->value_b), R, 1, C);
     d->ops->download(d, value, t->logp, (size_t)R);
 }
 
@@ -371,8 +405,8 @@ static void head_backward(struct model *m, struct tape *t, const struct layout *
             op->linear_backward_weight(d, gradient(m, m->head), (Dev){0}, t->logits, hidden,
                                        dev_int_at(l->entry_block, 2 * (size_t)l->chunk_block[c]),
                                        l->chunk_block[c + 1] - l->chunk_block[c], e.count, a->V, a->C);
-        op->linear_backward_input(d, dev_at(d, t->dhidden, first * a->C), t->logits, weight(m, m->head), e.count, a->V,
-                                  a->C);
+        op->linear_backward_input(d, dev_at(d, t->dhidden, first * a->C), t->logits, model_matrix(m, m->head), e.count,
+                                  a->V, a->C);
     }
     op->scatter(d, t->dnorm, t->dhidden, l->entry_first, l->entry_order, l->rows.count, a->C);
 }
@@ -459,7 +493,7 @@ static void value_backward(struct model *m, struct tape *t, const struct layout 
                                    dev_at(d, t->hidden, first * C),
                                    dev_int_at(l->entry_block, 2 * (size_t)l->chunk_block[c]),
                                    l->chunk_block[c + 1] - l->chunk_block[c], n, 1, C);
-        op->linear_backward_input(d, dev_at(d, t->dhidden, first * C), grad, weight(m, m->value_w), n, 1, C);
+        op->linear_backward_input(d, dev_at(d, t->dhidden, first * C), grad, model_matrix(m, m->value_w), n, 1, C);
     }
     op->scatter(d, t->dnorm, t->dhidden, l->entry_first, l->entry_order, l->rows.count, C);
 }

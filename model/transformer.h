@@ -116,11 +116,12 @@ struct model {
     size_t reals, own_reals;              /* of the parameter buffers */
     Dev param;                            /* [reals] all tensors; with adapters those before `first` */
     Dev own;                              /* [own_reals] tensors from `first` on; param without adapters */
+    Dev param16, own16;                   /* the same in bf16, for products; {NULL} where the table has none */
     Dev grad, moment1, moment2;           /* [own_reals]; {NULL} in a frozen model */
     Dev grad_lookup;         /* wte's gradient from the embedding when the head shares it: kept apart so that the
                                 order of sums does not depend on micro-batches; added in model_step. {NULL} with adapters */
     Dev rope;                /* [context][D/2][2] */
-    struct weights *weights; /* memory of param and rope */
+    struct weights *weights; /* memory of param, param16 and rope */
     struct arena arena;      /* of all else */
     long steps;              /* optimiser steps taken */
 };
@@ -151,6 +152,12 @@ void model_free(struct model *m);
 void model_read(const struct model *m, int tensor, int which, int row, int rows, double *to);
 void model_write(struct model *m, int tensor, int which, int row, int rows, const double *from);
 uint64_t model_hash(const struct model *m); /* of all weights, layout-independent */
+/* A matrix as products read it: the weights, or their copy in bf16. model_round makes rows of that copy follow the
+ * weights (nothing to do without one); model_write, model_copy and model_step do so by themselves. */
+Dev model_matrix(const struct model *m, int tensor);
+void model_round(const struct model *m, int tensor, int row, int rows);
+/* Chooses how the products of the model are computed (ops->prepare), once a shape of matrix; when it is created. */
+void model_prepare(const struct model *m);
 
 /* ---- a batch of token chains on the device ---- */
 struct segment {

@@ -56,10 +56,11 @@ struct eval_config {
     int every, prompts, samples;
     double temperature;
 };
+enum precision { PRECISION_FP32, PRECISION_BF16 };
 struct run_config {
     double memory, max_seconds;
     uint64_t seed;
-    int threads, micro, save_every, log_samples;
+    int threads, micro, save_every, log_samples, precision;
     char out[512], resume[512], device[16];
 }; /* memory in MB */
 

@@ -17,8 +17,10 @@
 #include "../model/backend.h"
 #include "../model/base/error.h"
 #include "../model/base/mem.h"
+#include "../model/cuda/product16.h"
 
 #define DEVICE   static inline
+#define EITHER   static inline
 #define SHARED   static
 #define THREAD   (host_grid.thread)
 #define BLOCK    (host_grid.block)
@@ -327,6 +329,76 @@ static inline void gpu_wait(struct device *d)
 static inline double *gpu_partials(struct device *d)
 {
     return d->state;
+}
+
+/* ---- the library's products: plain loops ---- */
+
+enum { GPU_FEW = 2 };
+/* What the library is like. ABSENT: it computes nothing, so the kernel of product16.cuh does. EXACT: a row's numbers
+ * are the same for any number of rows. SPLIT: it adds two halves of the sum where there are few rows, unless told to do
+ * as for many; STUBBORN: whatever it is told. */
+enum host_library { HOST_ABSENT, HOST_EXACT, HOST_SPLIT, HOST_STUBBORN };
+extern int host_library, host_split_rows[GPU_FEW];
+
+static inline float host_number(const uint16_t *x, size_t i)
+{
+    uint32_t bits = (uint32_t)x[i] << 16;
+    float y;
+    memcpy(&y, &bits, sizeof y);
+    return y;
+}
+
+static inline float host_sum(const struct product16 *p, int i, int j, int first, int end)
+{
+    size_t ai = (size_t)p->a_stride, ar = 1, bj = (size_t)p->b_stride, br = 1;
+    float sum = 0;
+    if (p->kind == PRODUCT_INPUT || p->kind == PRODUCT_WEIGHT) {
+        bj = 1;
+        br = (size_t)p->b_stride;
+    }
+    if (p->kind == PRODUCT_WEIGHT) {
+        ai = 1;
+        ar = (size_t)p->a_stride;
+    }
+    for (int r = first; r < end; r++)
+        sum = __builtin_fmaf(host_number(p->a, (size_t)i * ai + (size_t)r * ar),
+                             host_number(p->b, (size_t)j * bj + (size_t)r * br), sum);
+    return sum;
+}
+
+static uint16_t to_bf16(float x);
+
+static inline int gpu_product(struct device *d, const struct product16 *p)
+{
+    int m = p->kind == PRODUCT_WEIGHT ? p->N : p->rows, n = p->kind == PRODUCT_FORWARD ? p->N : p->K;
+    int length = p->kind == PRODUCT_FORWARD ? p->K : p->kind == PRODUCT_INPUT ? p->N : p->rows, split = 0;
+    (void)d;
+    if (host_library == HOST_ABSENT)
+        return 0;
+    for (int few = 0; few < GPU_FEW && p->kind == PRODUCT_FORWARD; few++)
+        split |= p->rows <= host_split_rows[few];
+    for (int i = 0; i < m; i++)
+        for (int j = 0; j < n; j++) {
+            float *c = (float *)p->c.p + (size_t)i * n + j;
+            float sum = split ? host_sum(p, i, j, 0, length / 2) + host_sum(p, i, j, length / 2, length)
+                              : host_sum(p, i, j, 0, length);
+            if (p->bias.p)
+                sum += p->bias.bf16 ? host_number(p->bias.p, (size_t)j) : ((const float *)p->bias.p)[j];
+            if (p->c.bf16)
+                ((uint16_t *)p->c.p)[(size_t)i * n + j] = to_bf16(sum);
+            else
+                *c = p->kind == PRODUCT_WEIGHT ? *c + sum : sum;
+        }
+    return 1;
+}
+
+static inline int gpu_choose(struct device *d, const struct product16 *p, int few, int i)
+{
+    (void)d;
+    (void)p;
+    if (host_library == HOST_SPLIT)
+        host_split_rows[few] = i < 0 ? 0 : few ? 64 : 5;
+    return i < 1;
 }
 
 #endif

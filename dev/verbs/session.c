@@ -239,7 +239,7 @@ int session_open(struct session *s, const char *recipe, const char *const *overr
         chat_open(&s->chat, (enum chat_format)s->recipe.task.chat, s->tokenizer, e) || session_measure_prompts(s, e))
         return -1;
     s->max_gold = s->task.longest_gold + 1;
-    if (device_open_named(&s->device, run->device, run->threads, e))
+    if (device_open_named(&s->device, run->device, run->precision == PRECISION_BF16, run->threads, e))
         return -1;
     if (open_policy(s, trainable, e) || (s->chat.end >= 0 && token_ids_end(&s->special, s->chat.end, 1, e)))
         return -1;
@@ -258,7 +258,7 @@ int session_open_model(struct session *s, const char *path, const char *tokenize
             return -1;
     }
     int adapted = lora_exists(path);
-    if (device_open_named(&s->device, "auto", threads, e) || arch_from_checkpoint(s, path, e) ||
+    if (device_open_named(&s->device, "auto", 0, threads, e) || arch_from_checkpoint(s, path, e) ||
         (adapted && lora_read(path, &s->arch, NULL, e)))
         return -1;
     if (model_create(&s->policy, &s->arch, 0, &s->device, 0, e) || checkpoint_load(&s->policy, path, e))

@@ -9,7 +9,8 @@ enum { COLUMN_THREADS = 64 };
 struct columns {
     float *part;     /* [WAVE][sums][n] */
     float *to, *to2; /* [n] each; to2 NULL: not wanted */
-    const float *dout, *in, *stat;
+    Dev dout;
+    const float *in, *stat;
     const struct span *block; /* of this wave */
     int blocks, n, sums;
     struct norm_shape s; /* norm_weight_kernel */
@@ -39,7 +40,7 @@ KERNEL(column_sums_kernel, COLUMN_THREADS, columns)
     if (c >= a.n)
         return;
     for (int t = rows.start; t < rows.start + rows.len; t++)
-        sum += a.dout[(size_t)t * a.n + c];
+        sum += get(a.dout, (size_t)t * a.n + c);
     a.part[(size_t)BLOCK_Y * a.n + c] = sum;
 }
 
@@ -48,8 +49,7 @@ static size_t cuda_columns_scratch(int n)
     return (size_t)WAVE * n * sizeof(float);
 }
 
-static void cuda_add_column_sums(struct device *d, float *to, const float *dout, const struct span *block, int blocks,
-                                 int n)
+static void cuda_add_column_sums(struct device *d, float *to, Dev dout, const struct span *block, int blocks, int n)
 {
     struct columns c = {.part = scratch_of(d, cuda_columns_scratch(n)), .to = to, .dout = dout, .n = n, .sums = 1};
     for (int first = 0; first < blocks; first += WAVE) {

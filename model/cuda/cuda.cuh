@@ -71,6 +71,38 @@ DEVICE float float_of(int i)
     return x;
 }
 
+/* bf16 is the upper half of a float; rounded to the nearest, ties to even. NaN stays one. */
+EITHER float of_bf16(uint16_t x)
+{
+    uint32_t bits = (uint32_t)x << 16;
+    float y;
+    memcpy(&y, &bits, sizeof y);
+    return y;
+}
+
+EITHER uint16_t to_bf16(float x)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    if (x != x)
+        return (uint16_t)(bits >> 16 | 0x40);
+    return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
+/* Number i of a tensor of either kind. */
+DEVICE float get(Dev x, size_t i)
+{
+    return x.bf16 ? of_bf16(((const uint16_t *)x.p)[i]) : ((const float *)x.p)[i];
+}
+
+DEVICE void put(Dev x, size_t i, float value)
+{
+    if (x.bf16)
+        ((uint16_t *)x.p)[i] = to_bf16(value);
+    else
+        ((float *)x.p)[i] = value;
+}
+
 DEVICE float larger(float a, float b)
 {
     return a > b ? a : b;

@@ -109,8 +109,7 @@ static void cuda_rotary(struct device *d, Dev x, Dev table, DevInt position, int
 /* ---- activations: a thread a number ---- */
 
 struct numbers {
-    float *to;
-    const float *from, *dout;
+    Dev to, from, dout;
     size_t n;
     int F; /* numbers of a row, where rows matter */
 };
@@ -133,7 +132,7 @@ KERNEL(gelu_forward_kernel, THREADS, numbers)
 {
     size_t i = number_of_thread();
     if (i < a.n)
-        a.to[i] = a.from[i] * gelu_gate(a.from[i]);
+        put(a.to, i, get(a.from, i) * gelu_gate(get(a.from, i)));
 }
 
 KERNEL(gelu_backward_kernel, THREADS, numbers)
@@ -141,8 +140,8 @@ KERNEL(gelu_backward_kernel, THREADS, numbers)
     size_t i = number_of_thread();
     if (i >= a.n)
         return;
-    float x = a.from[i], gate = gelu_gate(x), inner = 2 * GELU_A * (1.0f + 3 * GELU_B * x * x);
-    a.to[i] = a.dout[i] * fmaf(x * gate * (1.0f - gate), inner, gate);
+    float x = get(a.from, i), gate = gelu_gate(x), inner = 2 * GELU_A * (1.0f + 3 * GELU_B * x * x);
+    put(a.to, i, get(a.dout, i) * fmaf(x * gate * (1.0f - gate), inner, gate));
 }
 
 /* silu(g) = g sigmoid(g) */
@@ -151,8 +150,9 @@ KERNEL(swiglu_forward_kernel, THREADS, numbers)
     size_t i = number_of_thread();
     if (i >= a.n)
         return;
-    const float *gate = a.from + i / a.F * 2 * a.F + i % a.F;
-    a.to[i] = gate[0] * sigmoid_of(gate[0]) * gate[a.F];
+    size_t at = i / a.F * 2 * a.F + i % a.F;
+    float gate = get(a.from, at);
+    put(a.to, i, gate * sigmoid_of(gate) * get(a.from, at + a.F));
 }
 
 KERNEL(swiglu_backward_kernel, THREADS, numbers)
@@ -161,52 +161,51 @@ KERNEL(swiglu_backward_kernel, THREADS, numbers)
     if (i >= a.n)
         return;
     size_t at = i / a.F * 2 * a.F + i % a.F;
-    float g = a.from[at], up = a.from[at + a.F], s = sigmoid_of(g), dy = a.dout[i];
-    a.to[at + a.F] = dy * g * s;
-    a.to[at] = dy * up * fmaf(g * s, 1.0f - s, s);
+    float g = get(a.from, at), up = get(a.from, at + a.F), s = sigmoid_of(g), dy = get(a.dout, i);
+    put(a.to, at + a.F, dy * g * s);
+    put(a.to, at, dy * up * fmaf(g * s, 1.0f - s, s));
 }
 
 KERNEL(add_kernel, THREADS, numbers)
 {
     size_t i = number_of_thread();
     if (i < a.n)
-        a.to[i] += a.from[i];
+        put(a.to, i, get(a.to, i) + get(a.from, i));
 }
 
 static void cuda_gelu_forward(struct device *d, Dev out, Dev in, size_t n)
 {
-    struct numbers a = {reals(out), reals(in), NULL, n, 0};
+    struct numbers a = {out, in, {NULL, 0}, n, 0};
     LAUNCH(gelu_forward_kernel, d, pieces_of(n, THREADS), 1, 0, a);
 }
 
 static void cuda_gelu_backward(struct device *d, Dev din, Dev dout, Dev in, size_t n)
 {
-    struct numbers a = {reals(din), reals(in), reals(dout), n, 0};
+    struct numbers a = {din, in, dout, n, 0};
     LAUNCH(gelu_backward_kernel, d, pieces_of(n, THREADS), 1, 0, a);
 }
 
 static void cuda_swiglu_forward(struct device *d, Dev out, Dev in, int T, int F)
 {
-    struct numbers a = {reals(out), reals(in), NULL, (size_t)T * F, F};
+    struct numbers a = {out, in, {NULL, 0}, (size_t)T * F, F};
     LAUNCH(swiglu_forward_kernel, d, pieces_of(a.n, THREADS), 1, 0, a);
 }
 
 static void cuda_swiglu_backward(struct device *d, Dev din, Dev dout, Dev in, int T, int F)
 {
-    struct numbers a = {reals(din), reals(in), reals(dout), (size_t)T * F, F};
+    struct numbers a = {din, in, dout, (size_t)T * F, F};
     LAUNCH(swiglu_backward_kernel, d, pieces_of(a.n, THREADS), 1, 0, a);
 }
 
 static void cuda_add(struct device *d, Dev x, Dev y, size_t n)
 {
-    struct numbers a = {reals(x), reals(y), NULL, n, 0};
+    struct numbers a = {x, y, {NULL, 0}, n, 0};
     LAUNCH(add_kernel, d, pieces_of(n, THREADS), 1, 0, a);
 }
 
 /* A block a row: columns of y, scaled, onto columns of x. */
 struct column_sums {
-    float *x;
-    const float *y;
+    Dev x, y;
     int x_stride, y_stride, N;
     float scale;
 };
@@ -214,22 +213,21 @@ struct column_sums {
 KERNEL(add_columns_kernel, THREADS, column_sums)
 {
     for (int n = THREAD; n < a.N; n += THREADS) {
-        float *to = a.x + (size_t)BLOCK * a.x_stride + n;
-        *to = fmaf(a.scale, a.y[(size_t)BLOCK * a.y_stride + n], *to);
+        size_t to = (size_t)BLOCK * a.x_stride + n;
+        put(a.x, to, fmaf(a.scale, get(a.y, (size_t)BLOCK * a.y_stride + n), get(a.x, to)));
     }
 }
 
 static void cuda_add_columns(struct device *d, Dev x, int x_stride, Dev y, int y_stride, int T, int N, float scale)
 {
-    struct column_sums a = {reals(x), reals(y), x_stride, y_stride, N, scale};
+    struct column_sums a = {x, y, x_stride, y_stride, N, scale};
     LAUNCH(add_columns_kernel, d, T, 1, 0, a);
 }
 
 /* ---- rows of the head: a block a row ---- */
 
 struct row_copies {
-    float *to;
-    const float *from;
+    Dev to, from;
     const int32_t *index, *first; /* gather needs no first */
     int C;
 };
@@ -237,7 +235,7 @@ struct row_copies {
 KERNEL(gather_kernel, THREADS, row_copies)
 {
     for (int c = THREAD; c < a.C; c += THREADS)
-        a.to[(size_t)BLOCK * a.C + c] = a.from[(size_t)a.index[BLOCK] * a.C + c];
+        put(a.to, (size_t)BLOCK * a.C + c, get(a.from, (size_t)a.index[BLOCK] * a.C + c));
 }
 
 KERNEL(scatter_kernel, THREADS, row_copies)
@@ -245,20 +243,20 @@ KERNEL(scatter_kernel, THREADS, row_copies)
     for (int c = THREAD; c < a.C; c += THREADS) {
         float sum = 0;
         for (int j = a.first[BLOCK]; j < a.first[BLOCK + 1]; j++)
-            sum += a.from[(size_t)a.index[j] * a.C + c];
-        a.to[(size_t)BLOCK * a.C + c] = sum;
+            sum += get(a.from, (size_t)a.index[j] * a.C + c);
+        put(a.to, (size_t)BLOCK * a.C + c, sum);
     }
 }
 
 static void cuda_gather(struct device *d, Dev out, Dev in, DevInt index, int R, int C)
 {
-    struct row_copies a = {reals(out), reals(in), index.p, NULL, C};
+    struct row_copies a = {out, in, index.p, NULL, C};
     LAUNCH(gather_kernel, d, R, 1, 0, a);
 }
 
 static void cuda_scatter(struct device *d, Dev out, Dev in, DevInt first, DevInt order, int T, int C)
 {
-    struct row_copies a = {reals(out), reals(in), order.p, first.p, C};
+    struct row_copies a = {out, in, order.p, first.p, C};
     LAUNCH(scatter_kernel, d, T, 1, 0, a);
 }
 

@@ -2,10 +2,12 @@
  * A failed call of the run-time library is a broken invariant and ends the program through die(). */
 #ifndef GPU_CUH
 #define GPU_CUH
+#include "blas.cuh"
 #include <cuda_runtime.h>
 #include <stdio.h>
 
 #define DEVICE   static __device__ __forceinline__
+#define EITHER   static __host__ __device__ __forceinline__
 #define SHARED   static __shared__
 #define THREAD   ((int)threadIdx.x)
 #define BLOCK    ((int)blockIdx.x)
@@ -38,9 +40,10 @@ enum { STAGE_BYTES = 8 << 20, GPU_PARTIALS = 256 };
 
 struct gpu { /* device.state */
     cudaStream_t stream;
-    char *stage;     /* page-locked; copies to and from the device pass through it */
-    size_t used;     /* of it, by copies that may still be running */
-    double *partial; /* [GPU_PARTIALS] on the device: sums that the host finishes */
+    char *stage;       /* page-locked; copies to and from the device pass through it */
+    size_t used;       /* of it, by copies that may still be running */
+    double *partial;   /* [GPU_PARTIALS] on the device: sums that the host finishes */
+    struct blas *blas; /* in mixed precision */
 };
 
 static inline struct gpu *gpu_of(const struct device *d)
@@ -130,6 +133,7 @@ static inline void gpu_close(struct device *d)
     struct gpu *g = gpu_of(d);
     if (!g)
         return;
+    blas_close(g->blas);
     gpu_check(cudaFree(g->partial), "releasing device memory");
     gpu_check(cudaFreeHost(g->stage), "releasing page-locked memory");
     gpu_check(cudaStreamDestroy(g->stream), "closing the stream");
@@ -155,8 +159,29 @@ static inline int gpu_open(struct device *d, struct error *e)
     gpu_check(cudaStreamCreateWithFlags(&g->stream, cudaStreamNonBlocking), "opening a stream");
     gpu_check(cudaMallocHost((void **)&g->stage, STAGE_BYTES), "page-locked memory");
     gpu_check(cudaMalloc((void **)&g->partial, GPU_PARTIALS * sizeof(double)), "allocating device memory");
+    if (d->ops->bf16) {
+        g->blas = blas_open(e);
+        if (!g->blas) {
+            gpu_close(d);
+            return -1;
+        }
+    }
     gpu_check(cudaMemGetInfo(&d->memory, &all), "asking for the device's memory");
     return 0;
+}
+
+/* A product of bf16; returns 0 where the library cannot compute it. */
+static inline int gpu_product(struct device *d, const struct product16 *p)
+{
+    int done = blas_product(gpu_of(d)->blas, gpu_of(d)->stream, p);
+    gpu_launched(d, "a product");
+    return done;
+}
+
+/* How products like p of few rows, class `few` of GPU_FEW, are computed: blas_choose. */
+static inline int gpu_choose(struct device *d, const struct product16 *p, int few, int i)
+{
+    return blas_choose(gpu_of(d)->blas, p, few, i);
 }
 
 /* ---- inside kernels ---- */

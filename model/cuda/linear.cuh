@@ -7,7 +7,7 @@
  */
 #ifndef CUDA_LINEAR_CUH
 #define CUDA_LINEAR_CUH
-#include "columns.cuh"
+#include "product16.cuh"
 
 enum {
     TILE_I = 128,
@@ -286,6 +286,10 @@ static int in_fours(Dev a, Dev b, int stride)
 
 static void cuda_linear_forward(struct device *d, Dev out, Dev in, Dev W, Dev b, int M, int N, int K)
 {
+    if (d->ops->bf16) {
+        cuda16_linear_forward(d, out, in, W, b, M, N, K);
+        return;
+    }
     struct product a = {reals(in), reals(W), reals(b), reals(out), NULL, M, N, K, 0, K, K, in_fours(in, W, K)};
     size_t few = M > 0 ? pieces_of((size_t)N, WARP) : 0;
     if (M > FEW)
@@ -302,6 +306,10 @@ static void cuda_linear_forward(struct device *d, Dev out, Dev in, Dev W, Dev b,
 
 static void cuda_linear_backward_input(struct device *d, Dev din, Dev dout, Dev W, int M, int N, int K)
 {
+    if (d->ops->bf16) {
+        cuda16_linear_backward_input(d, din, dout, W, M, N, K);
+        return;
+    }
     struct product a = {reals(dout), reals(W), NULL, reals(din), NULL, M, K, N, 0, N, K, in_fours(dout, dout, N)};
     LAUNCH(product_input_kernel, d, product_tiles(M, K), 1, 0, a);
 }
@@ -309,13 +317,16 @@ static void cuda_linear_backward_input(struct device *d, Dev din, Dev dout, Dev 
 static void cuda_linear_backward_weight(struct device *d, Dev dW, Dev db, Dev dout, Dev in, DevInt block, int blocks,
                                         int M, int N, int K)
 {
-    (void)M;
+    if (d->ops->bf16) {
+        cuda16_linear_backward_weight(d, dW, db, dout, in, block, blocks, M, N, K);
+        return;
+    }
     const struct span *span = (const struct span *)block.p;
     struct product a = {reals(dout), reals(in), NULL, reals(dW), span, N, K, 0, blocks, N, K, 0};
     if (blocks > 0)
         LAUNCH(product_weight_kernel, d, product_tiles(N, K), 1, 0, a);
     if (db.p)
-        cuda_add_column_sums(d, reals(db), reals(dout), span, blocks, N);
+        cuda_add_column_sums(d, reals(db), dout, span, blocks, N);
 }
 
 #endif

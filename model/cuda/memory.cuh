@@ -1,5 +1,5 @@
 /* Memory of the CUDA table. Weights lie plainly as [N][K]. Numbers pass through page-locked staging memory, where they
- * change between double and float. */
+ * change between double and what the handle says: float or bf16. */
 #ifndef CUDA_MEMORY_CUH
 #define CUDA_MEMORY_CUH
 #include "cuda.cuh"
@@ -15,24 +15,34 @@ static void cuda_release(struct device *d, void *p)
     gpu_free(p);
 }
 
+static size_t number_bytes(Dev x)
+{
+    return x.bf16 ? sizeof(uint16_t) : sizeof(float);
+}
+
 static void cuda_upload(struct device *d, Dev to, const double *from, size_t n)
 {
-    for (size_t at = 0, bytes; at < n; at += bytes / sizeof(float)) {
-        float *stage = (float *)gpu_stage(d, (n - at) * sizeof(float), &bytes);
-        for (size_t i = 0; i < bytes / sizeof(float); i++)
-            stage[i] = (float)from[at + i];
-        gpu_copy(d, reals(to) + at, stage, bytes);
+    size_t each = number_bytes(to);
+    for (size_t at = 0, bytes; at < n; at += bytes / each) {
+        void *stage = gpu_stage(d, (n - at) * each, &bytes);
+        for (size_t i = 0; i < bytes / each; i++)
+            if (to.bf16)
+                ((uint16_t *)stage)[i] = to_bf16((float)from[at + i]);
+            else
+                ((float *)stage)[i] = (float)from[at + i];
+        gpu_copy(d, dev_at(d, to, at).p, stage, bytes);
     }
 }
 
 static void cuda_download(struct device *d, double *to, Dev from, size_t n)
 {
-    for (size_t at = 0, bytes; at < n; at += bytes / sizeof(float)) {
-        float *stage = (float *)gpu_stage(d, (n - at) * sizeof(float), &bytes);
-        gpu_copy(d, stage, reals(from) + at, bytes);
+    size_t each = number_bytes(from);
+    for (size_t at = 0, bytes; at < n; at += bytes / each) {
+        void *stage = gpu_stage(d, (n - at) * each, &bytes);
+        gpu_copy(d, stage, dev_at(d, from, at).p, bytes);
         gpu_wait(d);
-        for (size_t i = 0; i < bytes / sizeof(float); i++)
-            to[at + i] = stage[i];
+        for (size_t i = 0; i < bytes / each; i++)
+            to[at + i] = from.bf16 ? of_bf16(((const uint16_t *)stage)[i]) : ((const float *)stage)[i];
     }
 }
 
@@ -58,13 +68,29 @@ static void cuda_download_int(struct device *d, int32_t *to, DevInt from, size_t
 static void cuda_zero(struct device *d, Dev x, size_t n)
 {
     if (n)
-        gpu_zero(d, x.p, n * sizeof(float));
+        gpu_zero(d, x.p, n * number_bytes(x));
 }
 
+struct conversion {
+    Dev to, from;
+    size_t n;
+};
+
+KERNEL(convert_kernel, THREADS, conversion)
+{
+    size_t i = (size_t)BLOCK * THREADS + THREAD;
+    if (i < a.n)
+        put(a.to, i, get(a.from, i));
+}
+
+/* Rounds where the two are of different kinds. */
 static void cuda_copy(struct device *d, Dev to, Dev from, size_t n)
 {
-    if (n)
-        gpu_copy(d, to.p, from.p, n * sizeof(float));
+    struct conversion a = {to, from, n};
+    if (n && to.bf16 == from.bf16)
+        gpu_copy(d, to.p, from.p, n * number_bytes(to));
+    else
+        LAUNCH(convert_kernel, d, pieces_of(n, THREADS), 1, 0, a);
 }
 
 static void cuda_sync(struct device *d)

@@ -6,7 +6,8 @@
 enum { NORM_THREADS = 128, NORM_VECTORS = NORM_THREADS / WARP };
 
 struct norm {
-    float *out, *din, *stat;
+    Dev out;
+    float *din, *stat;
     const float *in, *dout, *w, *b;
     struct norm_shape s;
 };
@@ -22,7 +23,8 @@ KERNEL(norm_forward_kernel, NORM_THREADS, norm)
     if (v >= a.s.rows * a.s.heads)
         return;
     const float *x = a.in + vector_at(&a.s, a.s.in_stride, v);
-    float *y = a.out + vector_at(&a.s, a.s.out_stride, v), mean = 0, sum = 0;
+    size_t to = vector_at(&a.s, a.s.out_stride, v);
+    float mean = 0, sum = 0;
     if (a.s.kind == NORM_LAYER) {
         for (int i = lane; i < a.s.dim; i += WARP)
             sum += x[i];
@@ -38,13 +40,13 @@ KERNEL(norm_forward_kernel, NORM_THREADS, norm)
     }
     for (int i = lane; i < a.s.dim; i += WARP) { /* a number is read by the thread that writes it: in may be out */
         float z = (x[i] - mean) * rstd * a.w[i];
-        y[i] = a.b ? z + a.b[i] : z;
+        put(a.out, to + i, a.b ? z + a.b[i] : z);
     }
 }
 
 static void cuda_norm_forward(struct device *d, Dev out, Dev stat, Dev in, Dev w, Dev b, const struct norm_shape *s)
 {
-    struct norm a = {reals(out), NULL, reals(stat), reals(in), NULL, reals(w), reals(b), *s};
+    struct norm a = {out, NULL, reals(stat), reals(in), NULL, reals(w), reals(b), *s};
     LAUNCH(norm_forward_kernel, d, pieces_of((size_t)s->rows * s->heads, NORM_VECTORS), 1, 0, a);
 }
 
@@ -80,7 +82,7 @@ KERNEL(norm_weight_kernel, COLUMN_THREADS, columns)
     if (c >= a.n)
         return;
     for (int v = rows.start * a.s.heads; v < (rows.start + rows.len) * a.s.heads; v++) {
-        float y = a.dout[vector_at(&a.s, a.s.out_stride, v) + c], x = a.in[vector_at(&a.s, a.s.in_stride, v) + c];
+        float y = get(a.dout, vector_at(&a.s, a.s.out_stride, v) + c), x = a.in[vector_at(&a.s, a.s.in_stride, v) + c];
         dw = fmaf(y, (x - a.stat[2 * (size_t)v]) * a.stat[2 * (size_t)v + 1], dw);
         db += y;
     }
@@ -99,7 +101,7 @@ static void cuda_norm_backward(struct device *d, Dev din, Dev dw, Dev db, Dev do
     struct columns c = {.part = scratch_of(d, cuda_norm_scratch(s->dim)),
                         .to = reals(dw),
                         .to2 = reals(db),
-                        .dout = reals(dout),
+                        .dout = dout,
                         .in = reals(in),
                         .stat = reals(stat),
                         .n = s->dim,
@@ -111,7 +113,7 @@ static void cuda_norm_backward(struct device *d, Dev din, Dev dw, Dev db, Dev do
         LAUNCH(norm_weight_kernel, d, pieces_of(s->dim, COLUMN_THREADS), c.blocks, 0, c);
         LAUNCH(add_parts_kernel, d, pieces_of(s->dim, COLUMN_THREADS), 1, 0, c);
     }
-    struct norm a = {NULL, reals(din), reals(stat), reals(in), reals(dout), reals(w), NULL, *s};
+    struct norm a = {{NULL, 0}, reals(din), reals(stat), reals(in), reals(dout), reals(w), NULL, *s};
     LAUNCH(norm_backward_kernel, d, pieces_of((size_t)s->rows * s->heads, NORM_VECTORS), 1, 0, a);
 }
 

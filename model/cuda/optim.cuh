@@ -38,6 +38,7 @@ static double cuda_sum_squares(struct device *d, Dev g, size_t n)
  * same pass. */
 struct update {
     float *w, *m, *v;
+    uint16_t *copy; /* w in bf16; NULL: not wanted */
     const float *g;
     size_t n;
     struct adamw o;
@@ -55,13 +56,23 @@ KERNEL(adamw_kernel, THREADS, update)
     float step = first * a.inverse1 / (sqrtf(second * a.inverse2) + a.o.eps);
     a.m[i] = first;
     a.v[i] = second;
-    a.w[i] = a.w[i] - a.o.lr * (step + a.o.weight_decay * a.w[i]);
+    float w = a.w[i] - a.o.lr * (step + a.o.weight_decay * a.w[i]);
+    a.w[i] = w;
+    if (a.copy)
+        a.copy[i] = to_bf16(w);
 }
 
 static void cuda_adamw(struct device *d, Dev w, Dev copy, Dev g, Dev m, Dev v, size_t n, const struct adamw *o)
 {
-    (void)copy;
-    struct update a = {reals(w), reals(m), reals(v), reals(g), n, *o, 1.0f / o->correction1, 1.0f / o->correction2};
+    struct update a = {reals(w),
+                       reals(m),
+                       reals(v),
+                       (uint16_t *)copy.p,
+                       reals(g),
+                       n,
+                       *o,
+                       1.0f / o->correction1,
+                       1.0f / o->correction2};
     LAUNCH(adamw_kernel, d, pieces_of(n, THREADS), 1, 0, a);
 }
 
