@@ -7,6 +7,7 @@
 #include "../model/base/json.h"
 #include "unicode.h"
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { MAX_TEMPLATE = 1 << 20 };
@@ -16,13 +17,61 @@ struct format {
     const char *begin, *open, *close, *end; /* special tokens; NULL: none */
     const char *gap, *after;                /* between the role and the text; behind the end of a turn */
     int trimmed;                            /* texts lose the blanks around them */
+    const char *preface;                    /* begins the system's turn, which then is always there; NULL: neither */
+    const char *tool[2];                    /* other special tokens that its templates spell, for calls of tools */
+    const char *template;
 };
+#define LLAMA31_PREFACE(NEWLINE)                                                                                       \
+    "Cutting Knowledge Date: December 2023" NEWLINE "Today Date: 26 Jul 2024" NEWLINE NEWLINE
+#define LLAMA3_TURNS(MESSAGES)                                                                                         \
+    "{% for m in " MESSAGES " %}"                                                                                      \
+    "{{ '<|start_header_id|>' + m['role'] + '<|end_header_id|>\\n\\n' + m['content'] | trim + '<|eot_id|>' }}"         \
+    "{% endfor %}"                                                                                                     \
+    "{% if add_generation_prompt %}{{ '<|start_header_id|>assistant<|end_header_id|>\\n\\n' }}{% endif %}"
 static const struct format formats[] = {
     [CHAT_NONE] = {.name = "none"},
-    [CHAT_PLAIN] = {.name = "plain"},
-    [CHAT_CHATML] = {"chatml", NULL, "<|im_start|>", NULL, "<|im_end|>", "\n", "\n", 0},
-    [CHAT_LLAMA3] = {"llama3", "<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>", "\n\n",
-                     "", 1},
+    [CHAT_PLAIN] = {.name = "plain",
+                    .template = "{{ bos_token }}{% for m in messages %}"
+                                "{% if m['role'] == 'system' %}{{ m['content'] }}"
+                                "{% elif m['role'] == 'assistant' %}{{ 'Assistant:\\n' + m['content'].lstrip() }}"
+                                "{% else %}{{ 'User: ' + m['content'] }}{% endif %}{{ '\\n\\n' }}{% endfor %}"
+                                "{% if add_generation_prompt %}{{ 'Assistant:\\n' }}{% endif %}"},
+    [CHAT_CHATML] = {.name = "chatml",
+                     .open = "<|im_start|>",
+                     .end = "<|im_end|>",
+                     .gap = "\n",
+                     .after = "\n",
+                     .template = "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\\n' }}"
+                                 "{{ m['content'].lstrip() if m['role'] == 'assistant' else m['content'] }}"
+                                 "{{ '<|im_end|>\\n' }}{% endfor %}"
+                                 "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"},
+    [CHAT_LLAMA3] = {.name = "llama3",
+                     .begin = "<|begin_of_text|>",
+                     .open = "<|start_header_id|>",
+                     .close = "<|end_header_id|>",
+                     .end = "<|eot_id|>",
+                     .gap = "\n\n",
+                     .after = "",
+                     .trimmed = 1,
+                     .template = "{{ '<|begin_of_text|>' }}" LLAMA3_TURNS("messages")},
+    [CHAT_LLAMA31] =
+        {.name = "llama31",
+         .begin = "<|begin_of_text|>",
+         .open = "<|start_header_id|>",
+         .close = "<|end_header_id|>",
+         .end = "<|eot_id|>",
+         .gap = "\n\n",
+         .after = "",
+         .trimmed = 1,
+         .preface = LLAMA31_PREFACE("\n"),
+         .tool = {"<|python_tag|>", "<|eom_id|>"},
+         .template =
+             "{% set given = messages[0]['role'] == 'system' %}"
+             "{{ '<|begin_of_text|><|start_header_id|>system<|end_header_id|>\\n\\n' }}"
+             "{{ '" LLAMA31_PREFACE(
+                 "\\n") "' }}"
+                        "{% if given %}{{ messages[0]['content'] | trim }}{% endif %}{{ '<|eot_id|>' }}" LLAMA3_TURNS(
+                            "messages[given | int:]")},
 };
 
 const char *chat_name(enum chat_format format)
@@ -116,6 +165,8 @@ static int put_turn(struct writer *w, const char *role, const char *s, int len)
     if (put_id(w, w->c->close))
         return -1;
     text_add(&w->part, f->gap, -1);
+    if (f->preface && !strcmp(role, "system"))
+        text_add(&w->part, f->preface, -1);
     if (!s)
         return flush(w);
     add_trimmed(&w->part, s, len, f->trimmed || !strcmp(role, "assistant"), f->trimmed);
@@ -127,7 +178,8 @@ static int put_turn(struct writer *w, const char *role, const char *s, int len)
 
 static int put_format(struct writer *w, const char *system, const struct text *turn, int turns)
 {
-    if (put_id(w, w->c->begin) || (*system && put_turn(w, "system", system, (int)strlen(system))))
+    int has_system = *system || formats[w->c->format].preface;
+    if (put_id(w, w->c->begin) || (has_system && put_turn(w, "system", system, (int)strlen(system))))
         return -1;
     for (int i = 0; i < turns; i++)
         if (put_turn(w, i % 2 ? "assistant" : "user", turn[i].s ? turn[i].s : "", turn[i].len))
@@ -219,19 +271,21 @@ int chat_template_read(const char *dir, struct text *out, struct error *e)
     for (int i = 0; i < 3; i++) {
         if (snprintf(path, sizeof path, "%s/%s", dir, files[i]) >= (int)sizeof path || file_size(path) < 0)
             continue;
-        char *s = file_read(path, i ? 1 << 28 : MAX_TEMPLATE, &len, e);
-        if (!s)
-            return -1;
-        if (i == 0)
-            text_add(out, s, (int)len);
-        json_t *settings = i ? json_parse(s, len, e) : NULL;
-        int status = i == 0 ? 1 : settings ? template_of(settings, out, e) : -1;
-        json_decref(settings);
-        mem_free(s);
-        if (status < 0)
-            return fail_in(e, "%s", path);
+        int status;
+        if (i == 0) {
+            char *s = file_read(path, MAX_TEMPLATE, &len, e);
+            status = s ? 1 : -1;
+            text_add(out, s ? s : "", s ? (int)len : 0);
+            mem_free(s);
+        } else {
+            json_t *settings = json_read_wide(path, e);
+            status = settings ? template_of(settings, out, e) : -1;
+            if (settings && status < 0)
+                fail_in(e, "%s", path);
+            json_decref(settings);
+        }
         if (status)
-            return 1;
+            return status;
     }
     return 0;
 }
@@ -240,7 +294,8 @@ int chat_template_read(const char *dir, struct text *out, struct error *e)
  * turns are there. */
 static int has_tokens_of(const char *s, int len, const struct format *f)
 {
-    const char *const known[] = {f->begin, f->open, f->close, f->end, "<|endoftext|>"};
+    const char *const known[] = {f->begin, f->open, f->close, f->end, "<|endoftext|>", f->tool[0], f->tool[1]};
+    const int all = sizeof known / sizeof *known;
     int opens = 0, ends = 0;
     for (int i = 0, n; i + 1 < len; i++) {
         if (s[i] != '<' || s[i + 1] != '|')
@@ -251,10 +306,10 @@ static int has_tokens_of(const char *s, int len, const struct format *f)
             continue;
         n += 2;
         int which = 0;
-        while (which < 5 &&
+        while (which < all &&
                !(known[which] && (int)strlen(known[which]) == n && !memcmp(known[which], s + i, (size_t)n)))
             which++;
-        if (which == 5)
+        if (which == all)
             return 0;
         opens |= which == 1;
         ends |= which == 3;
@@ -307,12 +362,79 @@ static void take_system_turn(const char *s, int len, struct text *out)
 
 enum chat_format chat_recognise(const char *template, int len, struct text *system)
 {
-    /* Llama 3.1 and later have its tokens but begin every conversation with a system turn that names dates. */
-    if (has_tokens_of(template, len, &formats[CHAT_LLAMA3]) && !has(template, len, "Cutting Knowledge"))
+    /* Llama 3.1 and later have the tokens of Llama 3 but begin every conversation with a system turn that names dates.
+     */
+    if (has_tokens_of(template, len, &formats[CHAT_LLAMA31]) && has(template, len, "Cutting Knowledge"))
+        return has(template, len, "Cutting Knowledge Date: December 2023") && has(template, len, "26 Jul 2024")
+                   ? CHAT_LLAMA31
+                   : CHAT_NONE;
+    if (has_tokens_of(template, len, &formats[CHAT_LLAMA3]))
         return CHAT_LLAMA3;
+    const char *plain = formats[CHAT_PLAIN].template;
+    if ((int)strlen(plain) == len && !memcmp(plain, template, (size_t)len))
+        return CHAT_PLAIN;
     if (!has_tokens_of(template, len, &formats[CHAT_CHATML]))
         return CHAT_NONE;
     if (!take_literal(template, len, "set system_message = ", system))
         take_system_turn(template, len, system);
     return CHAT_CHATML;
+}
+
+/* ---- for other programs ---- */
+
+const char *chat_template(enum chat_format format)
+{
+    return formats[format].template;
+}
+
+static json_t *settings_of(const char *dir)
+{
+    char path[1024];
+    struct error e;
+    int n = snprintf(path, sizeof path, "%s/tokenizer_config.json", dir);
+    json_t *o = !dir[0] || n >= (int)sizeof path || file_size(path) < 0 ? NULL : json_read_wide(path, &e);
+    if (json_is_object(o))
+        return o;
+    json_decref(o);
+    return NULL;
+}
+
+static void name_token(json_t *settings, const char *key, const struct tokenizer *t, int id)
+{
+    int len = 0;
+    const char *piece = id < 0 ? NULL : tokenizer_piece(t, id, &len);
+    json_t *name = piece ? json_stringn(piece, (size_t)len) : NULL; /* NULL where it is not UTF-8 */
+    if (name)
+        json_object_set_new(settings, key, name);
+}
+
+/* With this class transformers takes tokenizer.json as it stands, whatever the family of the model. */
+static json_t *new_settings(const struct chat *c)
+{
+    json_t *settings =
+        json_pack("{s:s, s:b}", "tokenizer_class", "PreTrainedTokenizerFast", "clean_up_tokenization_spaces", 0);
+    name_token(settings, "bos_token", c->tokenizer, c->begin >= 0 ? c->begin : tokenizer_bos(c->tokenizer));
+    name_token(settings, "eos_token", c->tokenizer, c->end >= 0 ? c->end : tokenizer_eos(c->tokenizer));
+    return settings;
+}
+
+void chat_settings(const struct chat *c, const char *from, struct text *out)
+{
+    struct text own = {0}, system = {0};
+    json_t *settings = settings_of(from);
+    int has_own = from[0] && chat_template_read(from, &own, NULL) > 0;
+    int keeps = has_own && (c->format == CHAT_NONE || chat_recognise(own.s, own.len, &system) == c->format);
+    const char *ours = keeps ? NULL : chat_template(c->format);
+    if (settings || keeps || ours) {
+        settings = settings ? settings : new_settings(c);
+        if (ours || (keeps && !json_is_array(json_object_get(settings, "chat_template"))))
+            json_object_set_new(settings, "chat_template",
+                                ours ? json_string(ours) : json_stringn(own.s, (size_t)own.len));
+        char *s = json_dumps(settings, JSON_INDENT(2));
+        text_addf(out, "%s\n", s ? s : "{}");
+        free(s);
+    }
+    json_decref(settings);
+    text_free(&own);
+    text_free(&system);
 }

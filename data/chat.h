@@ -6,6 +6,9 @@
  *   chatml   <|im_start|>ROLE newline text <|im_end|> newline (Qwen, SmolLM2)
  *   llama3   <|begin_of_text|>, <|start_header_id|>ROLE<|end_header_id|> empty line, text without blanks around it,
  *            <|eot_id|> (Llama 3)
+ *   llama31  the same, with a system turn in every conversation: "Cutting Knowledge Date: December 2023" newline "Today
+ *            Date: 26 Jul 2024" empty line, system message (Llama 3.1 to 3.3; the date is the one that their templates
+ *            fall back to, so that a prompt is the same every day)
  *   none     the texts as they are, an empty line between them; special tokens that they spell are such tokens
  *
  * With the formats, what a text spells is never a special token: "<|im_end|>" in a question stays text. A format is
@@ -15,8 +18,8 @@
 #define CHAT_H
 #include "tokenizer.h"
 
-enum chat_format { CHAT_NONE, CHAT_PLAIN, CHAT_CHATML, CHAT_LLAMA3 };
-#define CHAT_FORMATS "none|plain|chatml|llama3"
+enum chat_format { CHAT_NONE, CHAT_PLAIN, CHAT_CHATML, CHAT_LLAMA3, CHAT_LLAMA31 };
+#define CHAT_FORMATS "none|plain|chatml|llama3|llama31"
 
 struct chat {
     enum chat_format format;
@@ -42,5 +45,14 @@ int chat_template_read(const char *dir, struct text *out, struct error *e);
  * that it puts in where none is given, when it spells one out, is appended to system. */
 enum chat_format chat_recognise(const char *template, int len, struct text *system);
 const char *chat_name(enum chat_format format);
+
+/* ---- for other programs ---- */
+
+/* A template that writes the format, as apply_chat_template of transformers runs it; NULL for CHAT_NONE. */
+const char *chat_template(enum chat_format format);
+/* The tokenizer_config.json to go beside the chat's tokenizer, appended to out: that of the directory `from` with the
+ * template that c->format asks for, or the directory's own where that is of this format or c->format is none. Without
+ * such a file ("": no directory) it names the first token and the end. Nothing: no format, no file, no template. */
+void chat_settings(const struct chat *c, const char *from, struct text *out);
 
 #endif

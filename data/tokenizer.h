@@ -17,7 +17,8 @@ struct tokenizer *tokenizer_chars(const char *alphabet, int eos, struct error *e
  * config.json says); or encoder.json and vocab.bpe (GPT-2); or llama2.c's tokenizer.bin. Or one such .json or .bin file
  * itself. The end of sequence is what tokenizer_config.json beside it names. NULL on failure. */
 struct tokenizer *tokenizer_open(const char *path, struct error *e);
-int tokenizer_exists(const char *dir);                                           /* 1: dir has one of these */
+int tokenizer_exists(const char *dir);                      /* 1: dir has one of these */
+void tokenizer_directory(const char *path, char dir[1024]); /* path as for tokenizer_open, the file's directory */
 int tokenizer_save(const struct tokenizer *t, const char *dir, struct error *e); /* dir/tokenizer.json, crash-safe */
 void tokenizer_free(struct tokenizer *t);
 

@@ -56,6 +56,15 @@ static json_t *read_json(const char *dir, const char *name, int may_be_missing, 
     return may_be_missing && file_size(path) < 0 ? json_null() : json_read(path, e);
 }
 
+/* tokenizer_config.json, of which only texts are read; a null when there is none. */
+static json_t *read_settings(const char *dir, struct error *e)
+{
+    char path[1024];
+    if (join(path, dir, "tokenizer_config.json", e))
+        return NULL;
+    return file_size(path) < 0 ? json_null() : json_read_wide(path, e);
+}
+
 static char *dump(json_t *root, size_t *len)
 {
     char *indented = root ? json_dumps(root, JSON_INDENT(1)) : NULL;
@@ -211,7 +220,7 @@ static int check_settings(const char *dir, const json_t *settings, struct error 
 static char *from_vocab(const char *dir, const struct family *f, const char *vocab_name, const char *merges_name,
                         size_t *len, struct error *e)
 {
-    json_t *settings = read_json(dir, "tokenizer_config.json", 1, e), *vocab = NULL, *merges = NULL;
+    json_t *settings = read_settings(dir, e), *vocab = NULL, *merges = NULL;
     json_t *added = json_array();
     int good = settings && check_settings(dir, settings, e) == 0 && (f || (f = find_family(dir, settings, e))) &&
                (vocab = read_json(dir, vocab_name, 0, e)) && (merges = read_merges(dir, merges_name, e)) &&
@@ -419,15 +428,20 @@ char *tokenizer_text(const char *path, size_t *len, char from[1024], struct erro
     return json ? json : (fail_in(e, "%s", path), NULL);
 }
 
-int tokenizer_configure(struct tokenizer *t, const char *path, struct error *e)
+void tokenizer_directory(const char *path, char dir[1024])
 {
-    char dir[1024];
-    snprintf(dir, sizeof dir, "%s", path);
+    snprintf(dir, 1024, "%s", path);
     if (!file_is_directory(path)) {
         char *slash = strrchr(dir, '/');
         snprintf(slash ? slash : dir, 2, "%s", slash == dir ? "/" : slash ? "" : ".");
     }
-    json_t *settings = read_json(dir, "tokenizer_config.json", 1, e);
+}
+
+int tokenizer_configure(struct tokenizer *t, const char *path, struct error *e)
+{
+    char dir[1024];
+    tokenizer_directory(path, dir);
+    json_t *settings = read_settings(dir, e);
     if (!settings)
         return -1;
     const json_t *eos = json_object_get(settings, "eos_token");

@@ -139,7 +139,7 @@ static const struct key_row phase_keys[] = {
 };
 
 static const struct key_row task_keys[] = {
-    CHOICE(task_config, chat, "none", "none|plain|chatml|llama3",
+    CHOICE(task_config, chat, "none", "none|plain|chatml|llama3|llama31",
            "Prompts as turns of a conversation, in this format."),
     {{"system", PARAM_TEXT, "", 0, 0, NULL, "Message of the system, in front of the conversation.", "chat!=none"},
      offsetof(struct task_config, system),

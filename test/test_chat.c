@@ -85,6 +85,12 @@ static void test_llama3(void **state)
     expect_file(CHAT_LLAMA3, REF "llama3", REF "llama3.jsonl", 68);
 }
 
+static void test_llama31(void **state)
+{
+    (void)state;
+    expect_file(CHAT_LLAMA31, REF "llama3", REF "llama31.jsonl", 68);
+}
+
 static void test_qwen2(void **state)
 {
     (void)state;
@@ -177,6 +183,13 @@ static void test_spelled_tokens(void **state)
     tokenizer_free(t);
 }
 
+static void put_text(const char *name, const char *text)
+{
+    char path[600];
+    struct error e;
+    assert_int_equal(file_write(in_folder(path, name), text, strlen(text), &e), 0);
+}
+
 /* A tokenizer whose merges make a special token out of ordinary text. */
 static void test_odd_tokenizer(void **state)
 {
@@ -202,7 +215,12 @@ static void test_odd_tokenizer(void **state)
     assert_non_null(strstr(e.text, "'ab'"));
     mem_free(ids);
     tokenizer_free(t);
+    put_text("tokenizer_config.json", "{\"model_max_length\": 1000000000000000019884624838656, \"eos_token\": \"ab\"}");
+    t = need(path);
+    assert_int_equal(tokenizer_eos(t), 2);
+    tokenizer_free(t);
     unlink(path);
+    unlink(in_folder(path, "tokenizer_config.json"));
 }
 
 static void test_missing_tokens(void **state)
@@ -237,7 +255,14 @@ static void test_recognise(void **state)
         {"<|im_start|>{{ m }}<|im_end|><|end_of_turn|>", CHAT_NONE, ""},
         {"<|im_start|>{{ m }}", CHAT_NONE, ""},
         {"<|start_header_id|>{{ m }}<|end_header_id|>{{ c }}<|eot_id|>", CHAT_LLAMA3, ""},
+        {"<|start_header_id|>x<|end_header_id|>Cutting Knowledge Date: December 2023 {{ '26 Jul 2024' }}<|eot_id|>",
+         CHAT_LLAMA31, ""},
+        {"<|python_tag|><|start_header_id|>x<|end_header_id|>Cutting Knowledge Date: December 2023 26 Jul "
+         "2024<|eot_id|>",
+         CHAT_LLAMA31, ""},
         {"<|start_header_id|>x<|end_header_id|>Cutting Knowledge Date: December 2023<|eot_id|>", CHAT_NONE, ""},
+        {"<|start_header_id|>x<|end_header_id|>Cutting Knowledge Date: March 2025 26 Jul 2024<|eot_id|>", CHAT_NONE,
+         ""},
         {"<|start_header_id|>x<|end_header_id|>y<|eot_id|><|python_tag|>", CHAT_NONE, ""},
         {"[INST] {{ m }} [/INST]", CHAT_NONE, ""},
         {"<|user|>\n{{ m }}</s>", CHAT_NONE, ""},
@@ -256,10 +281,9 @@ static void test_recognise(void **state)
 
 static int template_of(const char *name, const char *text, struct text *out, struct error *e)
 {
-    char path[600];
     text_clear(out);
     text_add(out, "", 0);
-    assert_int_equal(file_write(in_folder(path, name), text, strlen(text), e), 0);
+    put_text(name, text);
     return chat_template_read(folder, out, e);
 }
 
@@ -296,6 +320,66 @@ static void test_template_files(void **state)
     text_free(&out);
 }
 
+/* ---- for other programs ---- */
+
+/* Settings written for a chat beside the files in the folder, parsed. */
+static json_t *settings_of(enum chat_format format, const char *tokenizer)
+{
+    struct tokenizer *t = need(tokenizer);
+    struct text out = {0};
+    struct error e = {""};
+    struct chat c;
+    open_chat(&c, format, t);
+    chat_settings(&c, folder, &out);
+    json_t *o = out.len ? json_parse(out.s, (size_t)out.len, &e) : NULL;
+    if (out.len && !o)
+        fail_msg("%s: %s", e.text, out.s);
+    text_free(&out);
+    tokenizer_free(t);
+    return o;
+}
+
+static void assert_settings(enum chat_format format, const char *key, const char *value)
+{
+    json_t *o = settings_of(format, format == CHAT_CHATML ? REF "chatml" : REF "llama3");
+    assert_string_equal(json_get_string(o, key, "none"), value);
+    json_decref(o);
+}
+
+static void test_settings(void **state)
+{
+    (void)state;
+    char path[600];
+    assert_null(settings_of(CHAT_NONE, REF "llama3"));
+    for (int i = CHAT_PLAIN; i <= CHAT_LLAMA31; i++) {
+        enum chat_format format = (enum chat_format)i;
+        const char *own = chat_template(format);
+        struct text system = {0};
+        assert_settings(format, "chat_template", own);
+        assert_int_equal(chat_recognise(own, (int)strlen(own), &system), format);
+        text_free(&system);
+    }
+    assert_settings(CHAT_CHATML, "eos_token", "<|im_end|>");
+    assert_settings(CHAT_PLAIN, "eos_token", "<|end_of_text|>");
+    assert_settings(CHAT_PLAIN, "bos_token", "<|begin_of_text|>");
+    /* what the model's files say stays, but for a template of another format */
+    put_text("tokenizer_config.json", "{\"model_max_length\": 1000000000000000019884624838656, \"eos_token\": \"x\"}");
+    assert_settings(CHAT_LLAMA3, "eos_token", "x");
+    assert_settings(CHAT_LLAMA3, "chat_template", chat_template(CHAT_LLAMA3));
+    assert_settings(CHAT_NONE, "chat_template", "none");
+    put_text("chat_template.jinja", "a <|im_start|> <|im_end|> of its own");
+    assert_settings(CHAT_NONE, "chat_template", "a <|im_start|> <|im_end|> of its own");
+    assert_settings(CHAT_CHATML, "chat_template", "a <|im_start|> <|im_end|> of its own");
+    assert_settings(CHAT_LLAMA31, "chat_template", chat_template(CHAT_LLAMA31));
+    unlink(in_folder(path, "chat_template.jinja"));
+    put_text("tokenizer_config.json", "{\"chat_template\": [{\"name\": \"default\", \"template\": \"y\"}]}");
+    json_t *o = settings_of(CHAT_NONE, REF "llama3");
+    assert_int_equal(json_array_size(json_object_get(o, "chat_template")), 1);
+    json_decref(o);
+    assert_settings(CHAT_PLAIN, "chat_template", chat_template(CHAT_PLAIN));
+    unlink(in_folder(path, "tokenizer_config.json"));
+}
+
 /* ---- runs ---- */
 
 /* The recipe's names are those of the formats, in their order. */
@@ -303,7 +387,7 @@ static void test_names(void **state)
 {
     (void)state;
     static struct recipe r;
-    for (int i = CHAT_NONE; i <= CHAT_LLAMA3; i++) {
+    for (int i = CHAT_NONE; i <= CHAT_LLAMA31; i++) {
         char word[40];
         const char *words = word;
         struct error e = {""};
@@ -351,6 +435,7 @@ static void test_run(void **state)
 {
     (void)state;
     struct error e;
+    size_t len;
     write_run_files();
     if (run_gsm("model.tokenizer=" REF "chatml|task.chat=chatml|task.system=Add.|task.shots=2", "chatml"))
         fail_msg("%s", slurp("", "printed").p);
@@ -371,6 +456,13 @@ static void test_run(void **state)
     struct bytes recipe = slurp("chatml", "recipe.ini");
     assert_non_null(strstr(recipe.p, "chat = chatml\nsystem = Add.\n"));
     mem_free(recipe.p);
+    struct bytes settings = slurp("chatml", "checkpoint/tokenizer_config.json");
+    char *own = file_read(REF "chatml/chat_template.jinja", 1 << 20, &len, &e);
+    c = json_parse(settings.p, settings.len, &e);
+    assert_string_equal(json_get_string(c, "chat_template", ""), own);
+    json_decref(c);
+    mem_free(settings.p);
+    mem_free(own);
     assert_int_equal(call("eval|%s/chatml", folder), 0);
     assert_int_equal(
         call("sample|model.path=%s/chatml/checkpoint|prompt=1 + 1|chat=chatml|system=Add.|max_new=4|threads=1", folder),
@@ -428,13 +520,14 @@ static void test_gsm8k(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_chatml),        cmocka_unit_test(test_llama3),
-        cmocka_unit_test(test_qwen2),         cmocka_unit_test(test_texts),
-        cmocka_unit_test(test_answers),       cmocka_unit_test(test_spelled_tokens),
-        cmocka_unit_test(test_odd_tokenizer), cmocka_unit_test(test_missing_tokens),
-        cmocka_unit_test(test_recognise),     cmocka_unit_test(test_template_files),
-        cmocka_unit_test(test_names),         cmocka_unit_test(test_run),
-        cmocka_unit_test(test_refused),       cmocka_unit_test(test_note),
+        cmocka_unit_test(test_chatml),         cmocka_unit_test(test_llama3),
+        cmocka_unit_test(test_llama31),        cmocka_unit_test(test_qwen2),
+        cmocka_unit_test(test_texts),          cmocka_unit_test(test_answers),
+        cmocka_unit_test(test_spelled_tokens), cmocka_unit_test(test_odd_tokenizer),
+        cmocka_unit_test(test_missing_tokens), cmocka_unit_test(test_recognise),
+        cmocka_unit_test(test_template_files), cmocka_unit_test(test_settings),
+        cmocka_unit_test(test_names),          cmocka_unit_test(test_run),
+        cmocka_unit_test(test_refused),        cmocka_unit_test(test_note),
         cmocka_unit_test(test_gsm8k),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -380,6 +380,22 @@ static void test_program(void **state)
     struct bytes b = slurp("hf", "config.json");
     assert_non_null(strstr(b.p, "\"llama\""));
     mem_free(b.p);
+    assert_int_equal(call("sample|model.path=%s/hf|prompt=Once upon a time|temperature=0|max_new=16|threads=1", folder),
+                     0);
+    assert_printed(opening);
+    assert_int_equal(call("export|model.path=" STORIES "/stories260K.bin|out=%s/alone", folder), 0);
+    assert_printed("model.tokenizer=FILE");
+    assert_int_equal(call("export|model.path=" STORIES "/stories260K.bin|model.tokenizer=" STORIES
+                          "/tok512.bin|out=%s/named",
+                          folder),
+                     0);
+    struct bytes beside = slurp("hf", "tokenizer.json"), named = slurp("named", "tokenizer.json");
+    assert_string_equal(beside.p, named.p);
+    mem_free(beside.p);
+    mem_free(named.p);
+    assert_int_equal(call("export|model.path=%s/model.bin|model.tokenizer=%s|out=%s/x", folder, folder, folder), 0);
+    assert_int_equal(call("export|model.path=%s/hf|model.tokenizer=%s|out=%s/y", folder, folder, folder), 2);
+    assert_printed("own tokenizer files");
 }
 
 int main(void)

@@ -5,6 +5,7 @@
 #include "fuzz.h"
 #include "../../data/chat.h"
 #include "../../model/base/file.h"
+#include "../../model/base/json.h"
 
 /* Bytes, merges and special tokens enough for every format; "\"," between tokens of the vocabulary. */
 static const char special[6][24] = {"<|endoftext|>",     "<|im_start|>",        "<|im_end|>",
@@ -95,7 +96,8 @@ static void converse(enum chat_format format, int system, const struct text *tur
         int all = 0;
         for (int id = 0; id < 7; id++)
             all += times(ids, n, id);
-        int parts = turns + system, open = c.open >= 0 ? parts + 1 : 0, end = c.end >= 0 ? parts : 0;
+        int parts = turns + (system || format == CHAT_LLAMA31), open = c.open >= 0 ? parts + 1 : 0,
+            end = c.end >= 0 ? parts : 0;
         must((c.open < 0 || times(ids, n, c.open) == open) && (c.end < 0 || times(ids, n, c.end) == end));
         must(all == open + end + (c.close >= 0 ? open : 0) + (c.begin >= 0));
         n = chat_answer(&c, turn, &ids, &cap, &e);
@@ -105,7 +107,26 @@ static void converse(enum chat_format format, int system, const struct text *tur
     mem_free(ids);
 }
 
-static void templates(const char *s, size_t len)
+/* What is written for other programs, beside a file that was read, is read as the format again. */
+static void settings(enum chat_format format)
+{
+    struct chat c;
+    struct error e = {""};
+    struct text out = {0}, system = {0};
+    must(chat_open(&c, format, tokenizer, &e) == 0);
+    chat_settings(&c, folder, &out);
+    if (format != CHAT_NONE) {
+        json_t *o = json_parse(out.s, (size_t)out.len, &e);
+        const char *written = json_get_string(o, "chat_template", NULL);
+        must(json_is_array(json_object_get(o, "chat_template")) ||
+             (written && chat_recognise(written, (int)strlen(written), &system) == format));
+        json_decref(o);
+    }
+    text_free(&out);
+    text_free(&system);
+}
+
+static void templates(const char *s, size_t len, enum chat_format format)
 {
     static const char *const name[] = {"tokenizer_config.json", "chat_template.json", "chat_template.jinja"};
     struct text system = {0}, out = {0};
@@ -116,6 +137,8 @@ static void templates(const char *s, size_t len)
         put(name[i], s, len);
         if (chat_template_read(folder, &out, &e) < 0)
             must_say_why(&e);
+        else
+            settings(format);
         drop(name[i]);
     }
     text_free(&system);
@@ -132,7 +155,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     const char *s = (const char *)data + 1;
     size_t left = size - 1;
-    templates(s, left);
+    enum chat_format format = (enum chat_format)((data[0] & 11) == 11 ? CHAT_LLAMA31 : data[0] & 3);
+    templates(s, left, format);
     while (turns < 9) {
         const char *zero = left ? memchr(s, 0, left) : NULL;
         size_t len = zero ? (size_t)(zero - s) : left;
@@ -142,7 +166,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         s = zero + 1;
         left -= len + 1;
     }
-    converse((enum chat_format)(data[0] & 3), data[0] >> 2 & 1, turn, turns - !(turns & 1));
+    converse(format, data[0] >> 2 & 1, turn, turns - !(turns & 1));
     for (int i = 0; i < 9; i++)
         text_free(&turn[i]);
     return 0;

@@ -1,5 +1,6 @@
 #include "closing.h"
 #include "figure.h"
+#include "../../data/unicode.h"
 #include "../../model/base/clock.h"
 #include <math.h>
 #include <stdio.h>
@@ -98,15 +99,21 @@ static void print_row(const struct milestone *m)
     fprintf(stderr, "   %7.1f   %s\n", v->length, clock_text(time, m->train_seconds));
 }
 
-/* One line of text with newlines shown as "\n" and control characters as '?'. */
+/* One line of text: newlines as "\n", control characters as '?', U+FFFD for bytes that are no character. */
 static void print_text(const struct text *x)
 {
-    for (int i = 0; i < x->len; i++) {
-        unsigned char c = (unsigned char)x->s[i];
-        if (c == '\n')
+    enum utf8_kind kind;
+    for (int i = 0, n; i < x->len; i += n) {
+        n = utf8_next(x->s + i, x->len - i, &kind);
+        int point = kind == UTF8_CHARACTER ? utf8_point(x->s + i, n) : 0xfffd;
+        if (point == '\n')
             fputs("\\n", stderr);
+        else if (point < 32 || (point >= 127 && point < 160))
+            fputc('?', stderr);
+        else if (kind == UTF8_CHARACTER)
+            fwrite(x->s + i, 1, (size_t)n, stderr);
         else
-            fputc(c < 32 || c == 127 ? '?' : c, stderr);
+            fputs("\xef\xbf\xbd", stderr);
     }
 }
 

@@ -2,6 +2,7 @@
  * configuration, tokenizer files. An adapter is merged into them, or written alone. What is carried over as it is
  * stands in `carried`; a file is added there.
  */
+#include "session.h"
 #include "verbs.h"
 #include "../../model/base/file.h"
 #include "../../model/checkpoint.h"
@@ -11,9 +12,11 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { OPTION_PATH, OPTION_LORA, OPTION_OUT, OPTION_ADAPTER, OPTION_DTYPE, OPTION_SHARD, OPTIONS };
+enum { OPTION_PATH, OPTION_TOKENIZER, OPTION_LORA, OPTION_OUT, OPTION_ADAPTER, OPTION_DTYPE, OPTION_SHARD, OPTIONS };
 static const struct param options[] = {
     {"model.path", PARAM_TEXT, "", 0, 0, NULL, "Directory of the model to read, or a .bin file of llama2.c.", NULL},
+    {"model.tokenizer", PARAM_TEXT, "", 0, 0, NULL,
+     "Tokenizer of a .bin file, to be written as tokenizer.json; empty: the tokenizer.bin beside it.", NULL},
     {"model.lora_path", PARAM_TEXT, "", 0, 0, NULL,
      "Directory of an adapter in PEFT's layout to merge; empty: the one beside the weights, if any.", NULL},
     {"out", PARAM_TEXT, "", 0, 0, NULL, "Directory to write; it must not exist.", NULL},
@@ -57,6 +60,31 @@ static int carry(const char *from, const char *to, struct error *e)
             return -1;
     }
     return 0;
+}
+
+/* The tokenizer of a .bin file, named or beside it, as tokenizer.json. Where there is none, the weights still serve. */
+static int write_tokenizer(const struct model *m, const struct value *value, const char *to, struct error *e)
+{
+    const char *from = value[OPTION_PATH].text, *option = value[OPTION_TOKENIZER].text;
+    char place[1024];
+    if (session_tokenizer_place(from, option, place, e))
+        return -1;
+    if (!option[0] && !tokenizer_exists(place)) {
+        printf("no tokenizer.bin lies beside %s: model.tokenizer=FILE names one, to be written as tokenizer.json\n",
+               from);
+        return 0;
+    }
+    struct tokenizer *t = tokenizer_open(place, e);
+    if (!t)
+        return -1;
+    int n = tokenizer_vocab(t), status;
+    if (n > m->arch.V)
+        status =
+            fail(e, "%s has %d tokens, the model only %d; model.tokenizer=FILE names another", place, n, m->arch.V);
+    else
+        status = tokenizer_save(t, to, e);
+    tokenizer_free(t);
+    return status;
 }
 
 /* Token ids stand in the configuration as they stood: lists of several ends, ids that are no tokens of the model. */
@@ -116,7 +144,7 @@ static int write_adapter(const struct model *m, const struct value *value, const
     char base[512];
     if (lora_read(adapter_of(value), &a, base, e) || file_make_directory(to, e) || lora_save(m, to, base, e))
         return -1;
-    return file_size(from) >= 0 ? 0 : carry(from, to, e);
+    return file_size(from) >= 0 ? write_tokenizer(m, value, to, e) : carry(from, to, e);
 }
 
 static int write_all(const struct model *m, const struct value *value, const char *to, struct error *e)
@@ -131,8 +159,11 @@ static int write_all(const struct model *m, const struct value *value, const cha
         return write_adapter(m, value, to, e);
     if (file_make_directory(to, e))
         return -1;
-    if (file_size(from) >= 0) /* its tokenizer is a file of its own, beside it or not */
-        return checkpoint_arch(from, &a, &ids, e) || checkpoint_export(m, to, &ids, dtype, shard_bytes, e) ? -1 : 0;
+    if (file_size(from) >= 0)
+        return checkpoint_arch(from, &a, &ids, e) || checkpoint_export(m, to, &ids, dtype, shard_bytes, e) ||
+                       write_tokenizer(m, value, to, e)
+                   ? -1
+                   : 0;
     return checkpoint_export(m, to, NULL, dtype, shard_bytes, e) || carry_token_ids(from, to, e) || carry(from, to, e)
                ? -1
                : 0;
@@ -161,6 +192,8 @@ static int check(const struct value *value, struct error *e)
 {
     if (!value[OPTION_PATH].text[0])
         return fail(e, "model.path=DIR is missing");
+    if (value[OPTION_TOKENIZER].text[0] && file_size(value[OPTION_PATH].text) < 0)
+        return fail(e, "model.tokenizer is for a .bin file: of a directory, its own tokenizer files are carried over");
     if (!value[OPTION_OUT].text[0])
         return fail(e, "out=DIR is missing");
     if (value[OPTION_ADAPTER].num != 0 && !adapter_of(value)[0])
@@ -215,10 +248,11 @@ static int run(int argc, const char *const *argv)
 const struct verb verb_row_export = {
     "export",
     "Write a model anew for other programs: number format, shards, tokenizer files.",
-    "model.path=DIR out=DIR [model.lora_path=DIR] [adapter=true] [dtype=f32|bf16|f16] [shard_mb=N]",
+    "model.path=DIR|FILE.bin out=DIR [model.tokenizer=FILE] [model.lora_path=DIR] [adapter=true] [dtype=f32|bf16|f16] "
+    "[shard_mb=N]",
     "Reads config.json and the weights of model.path (model.safetensors, or the shards of an index; F32, F16 or "
     "BF16),\n"
-    "or a file of llama2.c without its tokenizer,\n"
+    "or a file of llama2.c with its tokenizer.bin,\n"
     "and writes them in the Hugging Face layout: config.json, model.safetensors or shards with\n"
     "model.safetensors.index.json, and a copy of the tokenizer's files and of generation_config.json. Numbers that "
     "the\n"

@@ -160,7 +160,7 @@ static const struct {
      "it.\n"},
     {"task", "The task and its parameters.",
      "  name = TASK\n      `train_rl list tasks` has the names, `train_rl show TASK` the parameters.\n"
-     "  chat = none|plain|chatml|llama3\n      Prompts as turns of a conversation, in this format; the answer ends as "
+     "  chat = none|plain|chatml|llama3|llama31\n      Prompts as turns of a conversation, in this format; the answer ends as "
      "its turns do.\n"
      "  system = TEXT\n      Message of the system, in front of the conversation.\n"},
     {"models", "Models beside the policy.",

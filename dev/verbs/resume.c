@@ -204,6 +204,16 @@ static int save_policy(const struct trainer *t, const char *before, const char *
     return frozen ? lora_save(m, directory, t->s.recipe.model.path, e) : 0;
 }
 
+static int save_tokenizer(const struct session *s, const char *directory, struct error *e)
+{
+    const struct text *settings = &s->tokenizer_settings;
+    char path[800];
+    snprintf(path, sizeof path, "%s/tokenizer_config.json", directory);
+    if (tokenizer_save(s->tokenizer, directory, e))
+        return -1;
+    return settings->len ? file_write(path, settings->s, (size_t)settings->len, e) : 0;
+}
+
 int resume_checkpoint(struct trainer *t, struct error *e)
 {
     char directory[700], temporary[700], recipe[800];
@@ -214,7 +224,7 @@ int resume_checkpoint(struct trainer *t, struct error *e)
     rundir_path(&t->dir, "checkpoint.new", temporary);
     if (file_remove_directory(temporary, e) || file_make_directory(temporary, e))
         return -1;
-    if (save_policy(t, directory, temporary, e) || tokenizer_save(t->s.tokenizer, temporary, e))
+    if (save_policy(t, directory, temporary, e) || save_tokenizer(&t->s, temporary, e))
         return -1;
     snprintf(recipe, sizeof recipe, "%s/recipe.ini", temporary);
     if (file_write(recipe, t->s.recipe.text, strlen(t->s.recipe.text), e) || save_trainer(t, temporary, e) ||

@@ -48,8 +48,7 @@ struct sampling session_sampling(const struct rollout_config *r)
     return s;
 }
 
-/* Where the tokenizer of a model is looked for: the option, the model's directory, or the one its file lies in. */
-static int tokenizer_place(const char *model, const char *option, char place[1024], struct error *e)
+int session_tokenizer_place(const char *model, const char *option, char place[1024], struct error *e)
 {
     if (snprintf(place, 1024, "%s", option[0] ? option : model) >= 1024)
         return fail(e, "%.200s...: the path is too long", model);
@@ -69,7 +68,7 @@ static int open_tokenizer(struct session *s, struct error *e)
     struct arch a;
     int eos = 1;
     char place[1024];
-    if (tokenizer_place(dir, option, place, e))
+    if (session_tokenizer_place(dir, option, place, e))
         return -1;
     if (option[0] || (dir[0] && (tokenizer_exists(place) || !alphabet))) {
         s->tokenizer = tokenizer_open(place, e);
@@ -90,6 +89,20 @@ static void override_size(int *to, int value)
 {
     if (value > 0)
         *to = value;
+}
+
+/* The chat, and what checkpoints tell other programs of it and of the tokenizer. */
+static int open_chat(struct session *s, struct error *e)
+{
+    const struct model_config *m = &s->recipe.model;
+    char place[1024], from[1024] = "";
+    if (chat_open(&s->chat, (enum chat_format)s->recipe.task.chat, s->tokenizer, e) ||
+        session_tokenizer_place(m->path, m->tokenizer, place, e))
+        return -1;
+    if (m->tokenizer[0] || m->path[0])
+        tokenizer_directory(place, from);
+    chat_settings(&s->chat, from, &s->tokenizer_settings);
+    return 0;
 }
 
 /* Where the model says nothing, a text ends as the tokenizer knows it. */
@@ -235,8 +248,8 @@ int session_open(struct session *s, const char *recipe, const char *const *overr
     const struct run_config *run = &s->recipe.run;
     if (s->recipe.model.path[0] && session_check_model(s->recipe.model.path, e))
         return -1;
-    if (task_open(&s->task, s->recipe.task_row, s->recipe.task_value, e) || open_tokenizer(s, e) ||
-        chat_open(&s->chat, (enum chat_format)s->recipe.task.chat, s->tokenizer, e) || session_measure_prompts(s, e))
+    if (task_open(&s->task, s->recipe.task_row, s->recipe.task_value, e) || open_tokenizer(s, e) || open_chat(s, e) ||
+        session_measure_prompts(s, e))
         return -1;
     s->max_gold = s->task.longest_gold + 1;
     if (device_open_named(&s->device, run->device, run->precision == PRECISION_BF16, run->threads, e))
@@ -250,7 +263,7 @@ int session_open_model(struct session *s, const char *path, const char *tokenize
 {
     char place[1024];
     memset(s, 0, sizeof *s);
-    if (session_check_model(path, e) || tokenizer_place(path, tokenizer, place, e))
+    if (session_check_model(path, e) || session_tokenizer_place(path, tokenizer, place, e))
         return -1;
     if (tokenizer[0] || tokenizer_exists(place)) {
         s->tokenizer = tokenizer_open(place, e);
@@ -276,6 +289,7 @@ void session_close(struct session *s)
         tokenizer_free(s->tokenizer);
     if (s->task.row)
         task_close(&s->task);
+    text_free(&s->tokenizer_settings);
     recipe_free(&s->recipe);
     memset(s, 0, sizeof *s);
 }

@@ -13,7 +13,8 @@ struct session {
     struct device device;
     struct tokenizer *tokenizer;
     struct task task;
-    struct chat chat; /* how prompts and gold texts become tokens */
+    struct chat chat;               /* how prompts and gold texts become tokens */
+    struct text tokenizer_settings; /* tokenizer_config.json of its checkpoints; empty: none is written */
     struct arch arch;
     struct token_ids special; /* -1: none */
     int small_init;
@@ -30,6 +31,10 @@ int session_check_model(const char *dir, struct error *e);
 
 /* The preset of this name; NULL: there is none, `where` (a key or a model) names it with the nearest one. */
 const struct preset *session_preset(const char *name, const char *where, struct error *e);
+
+/* Where the tokenizer of a model is looked for: `option`, or unless it names one the model's directory, or the
+ * directory in which its file lies. */
+int session_tokenizer_place(const char *model, const char *option, char place[1024], struct error *e);
 
 /* Only what a checkpoint directory holds, or a file of llama2.c and what lies beside it: tokenizer (NULL when there is
  * none; `tokenizer` names another unless it is empty), architecture, weights. */

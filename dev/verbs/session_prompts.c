@@ -150,7 +150,7 @@ void session_chat_note(const struct session *s, struct text *out)
     if (found < 0) {
         text_addf(out, "its chat template cannot be read: %s", e.text);
     } else if (found && theirs == CHAT_NONE) {
-        text_addf(out, "the chat template of %s is none of plain, chatml, llama3; it begins: ", dir);
+        text_addf(out, "the chat template of %s is none of plain, chatml, llama3, llama31; it begins: ", dir);
         add_first_line(out, &template);
     } else if (theirs != ours && ours == CHAT_NONE) {
         text_addf(out, "%s has a chat template, %s: task.chat=%s asks in that form", dir, chat_name(theirs),
@@ -158,6 +158,8 @@ void session_chat_note(const struct session *s, struct text *out)
     } else if (theirs != ours) {
         text_addf(out, "the chat template of %s is %s, but prompts are asked as task.chat=%s", dir, chat_name(theirs),
                   chat_name(ours));
+    } else if (ours == CHAT_LLAMA31 && strstr(template.s, "strftime")) {
+        text_addf(out, "the chat template of %s writes the date of the day, task.chat=llama31 always 26 Jul 2024", dir);
     } else if (system.len && !s->recipe.task.system[0]) {
         text_addf(out, "the chat template of %s has a system message where none is given, task.system=\"", dir);
         add_first_line(out, &system);

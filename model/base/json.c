@@ -39,17 +39,29 @@ json_t *json_parse_zeros(const char *text, size_t len, struct error *e)
     return parse(text, len, READ_FLAGS | JSON_ALLOW_NUL, e);
 }
 
-json_t *json_read(const char *path, struct error *e)
+static json_t *read_file(const char *path, int wide, struct error *e)
 {
     size_t len;
     char *text = file_read(path, MAX_FILE, &len, e);
     if (!text)
         return NULL;
     json_t *v = json_parse(text, len, e);
+    if (!v && wide) /* in vain where that was not the reason */
+        v = parse(text, len, READ_FLAGS | JSON_DECODE_INT_AS_REAL, e);
     if (!v)
         fail_in(e, "%s", path);
     mem_free(text);
     return v;
+}
+
+json_t *json_read(const char *path, struct error *e)
+{
+    return read_file(path, 0, e);
+}
+
+json_t *json_read_wide(const char *path, struct error *e)
+{
+    return read_file(path, 1, e);
 }
 
 static char *dump(const json_t *v, size_t style)

@@ -10,6 +10,9 @@ json_t *json_parse(const char *text, size_t len, struct error *e);
 /* The same, and texts in it may hold \u0000: for callers who ask for their length. */
 json_t *json_parse_zeros(const char *text, size_t len, struct error *e);
 json_t *json_read(const char *path, struct error *e); /* a file of at most 64 MiB */
+/* The same, and a whole number beyond 64 bits is no error: every whole number of such a file is read as a real one. For
+ * settings in which others write 10^30 for "no limit". */
+json_t *json_read_wide(const char *path, struct error *e);
 
 /* Compact text of v, numbers with 17 significant digits; the caller free()s what Jansson allocated. */
 char *json_text(const json_t *v);
