@@ -301,7 +301,7 @@ static int read_old(struct evaluation_of_line *v, int i, const json_t *sample, s
 static int read_verdict(const json_t *sample, signed char *verdict, struct error *e)
 {
     const json_t *rewards = json_object_get(sample, "rewards");
-    double x;
+    double x = 0;
     *verdict = VERDICT_UNPARSABLE;
     if (!present(sample, "correct") && !present(rewards, "correct"))
         return 0;
