@@ -19,7 +19,15 @@ static int round_up(int n, int to)
     return (n + to - 1) / to * to;
 }
 
-enum { PREFILL_ROWS = 512 };
+enum { PREFILL_ROWS = 512, CARD_SLOTS = 256, THREAD_SLOTS = 64 };
+
+/* On the processor 64 rows keep a thread's products as busy as more would, and the keys and values of all slots, which
+ * every token reads, stay nearer (dev/LOG.md). */
+int sampler_slots(const struct device *d, int all)
+{
+    int most = d->ops == default_ops ? THREAD_SLOTS * d->threads : CARD_SLOTS;
+    return all < most ? all : most;
+}
 
 void sampler_plan(struct sampler *s, const struct arch *a, struct device *d, int slots, int max_prompt, int max_new,
                   int max_support)

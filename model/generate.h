@@ -43,6 +43,8 @@ struct sampler {
     struct arena arena;
     long tokens; /* generated so far, for speed figures */
 };
+/* How many of `all` answers to sample at once. */
+int sampler_slots(const struct device *d, int all);
 /* Plan (s->arena.total + s->tape.arena.total bytes), then allocate. */
 void sampler_plan(struct sampler *s, const struct arch *a, struct device *d, int slots, int max_prompt, int max_new,
                   int max_support);

@@ -16,6 +16,16 @@ int head_chunk(int V)
     return n < GRADIENT_BLOCK ? GRADIENT_BLOCK : n;
 }
 
+/* What many rows leave behind streams through memory; of a large model so do the weights and their gradient, once a
+ * micro-batch. Two threads halve the rows of each, and have two caches (dev/LOG.md: micro-batches). */
+int micro_rows(const struct arch *a, const struct device *d)
+{
+    enum { THREAD_ROWS = 512, MOST_ROWS = 2048 };
+    static const long large = 30000000; /* weights */
+    int near = d->ops == default_ops && arch_parameters(a) < large && d->threads < MOST_ROWS / THREAD_ROWS;
+    return near ? THREAD_ROWS * d->threads : MOST_ROWS;
+}
+
 static DevInt want_int(struct layout *l, int *block, const char *name, size_t n)
 {
     *block = arena_want(&l->arena, name, n * sizeof(int32_t));

@@ -184,6 +184,9 @@ struct layout {
     struct arena arena;
 };
 int head_chunk(int V);
+/* Rows of a micro-batch that suit the machine: enough to keep products busy, few enough for what they leave behind to
+ * stay near. */
+int micro_rows(const struct arch *a, const struct device *d);
 void layout_create(struct layout *l, struct device *d, int V, int max_rows, int max_segments, int max_groups,
                    int max_entries, int max_support);
 void layout_free(struct layout *l);

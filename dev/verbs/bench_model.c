@@ -95,13 +95,12 @@ static void fill_layout(struct bench_model *m)
         mem_free(all[i]);
 }
 
-/* Equal micro-batches of whole groups that stay in the caches, as the trainer cuts them: the fewest of at most so many
- * rows each, or one of each group. */
-static int micro_batches(const struct shape *s)
+/* Equal micro-batches of whole groups, as the trainer cuts them: the fewest of at most so many rows each, or one of
+ * each group. */
+static int micro_batches(const struct bench *b, const struct shape *s, const struct arch *a)
 {
-    enum { MICRO_ROWS = 2048 };
-    int n = 1;
-    while (n < s->groups && (s->groups % n || s->groups / n * (s->prompt + s->samples * s->response) > MICRO_ROWS))
+    int n = 1, most = micro_rows(a, b->dev);
+    while (n < s->groups && (s->groups % n || s->groups / n * (s->prompt + s->samples * s->response) > most))
         n++;
     return n;
 }
@@ -111,17 +110,17 @@ static int open_model(struct bench_model *m, struct bench *b, const struct shape
     memset(m, 0, sizeof *m);
     m->b = b;
     m->name = s->preset;
-    m->passes = micro_batches(s);
+    struct arch a = preset_find(s->preset)->arch;
+    int length = s->prompt + s->response;
+    a.V = b->vocabulary ? b->vocabulary : a.V;
+    a.context = a.context < length ? length : a.context;
+    m->passes = micro_batches(b, s, &a);
     m->groups = s->groups / m->passes;
     m->samples = s->samples;
     m->prompt = s->prompt;
     m->response = s->response;
     m->rows = m->groups * (s->prompt + s->samples * s->response);
     m->entries = m->groups * s->samples * s->response;
-    struct arch a = preset_find(s->preset)->arch;
-    int length = s->prompt + s->response;
-    a.V = b->vocabulary ? b->vocabulary : a.V;
-    a.context = a.context < length ? length : a.context;
     if (model_create(&m->model, &a, preset_find(s->preset)->small, b->dev, 1, e))
         return -1;
     fill_weights(&m->model);
@@ -265,10 +264,9 @@ static void cycle(void *context)
 
 static void measure_cycle(struct bench_model *m)
 {
-    enum { MOST_SLOTS = 256 };
     struct figure f = {.unit = "tokens/s"};
     struct rollout r;
-    int groups = m->passes * m->groups, all = groups * m->samples, slots = all < MOST_SLOTS ? all : MOST_SLOTS;
+    int groups = m->passes * m->groups, slots = sampler_slots(m->b->dev, groups * m->samples);
     const struct arch *a = &m->model.arch;
     snprintf(f.name, sizeof f.name, "%s.cycle.%d", m->name, m->passes * m->entries);
     if (!bench_wants(m->b, f.name))

@@ -61,7 +61,7 @@ static int measure(struct session *s, struct error *e)
     const struct eval_config *c = &s->recipe.eval;
     struct sampler sampler;
     struct evaluation v;
-    int slots = session_max_slots(&s->recipe), max_new = session_max_new(&s->recipe);
+    int slots = session_max_slots(s), max_new = session_max_new(&s->recipe);
     if (max_new >= s->arch.context)
         return fail(e, "rollout.max_new=%d leaves no room for a prompt in the model's context of %d", max_new,
                     s->arch.context);

@@ -18,15 +18,12 @@ int session_max_new(const struct recipe *r)
     return n;
 }
 
-enum { AUTO_SLOTS = 256 }; /* beyond that a batch of tokens gains little and the cache grows */
-
-int session_max_slots(const struct recipe *r)
+int session_max_slots(const struct session *s)
 {
     int n = 1;
-    for (int i = 0; i < r->phases; i++) {
-        const struct rollout_config *c = &r->phase[i].rollout;
-        int all = c->prompts * c->samples;
-        n = max_of(n, c->slots > 0 ? c->slots : all < AUTO_SLOTS ? all : AUTO_SLOTS);
+    for (int i = 0; i < s->recipe.phases; i++) {
+        const struct rollout_config *c = &s->recipe.phase[i].rollout;
+        n = max_of(n, c->slots > 0 ? c->slots : sampler_slots(&s->device, c->prompts * c->samples));
     }
     return n;
 }

@@ -42,7 +42,7 @@ int session_open_model(struct session *s, const char *path, const char *tokenize
 
 /* The most tokens one rollout phase or evaluation generates for a prompt. */
 int session_max_new(const struct recipe *r);
-int session_max_slots(const struct recipe *r);
+int session_max_slots(const struct session *s);
 int session_max_support(const struct recipe *r);
 struct sampling session_sampling(const struct rollout_config *r);
 

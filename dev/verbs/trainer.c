@@ -17,7 +17,7 @@ static int at_least(int a, int b)
 static struct plan plan_of(const struct session *s)
 {
     const struct recipe *r = &s->recipe;
-    struct plan p = {0, 0, 0, 0, 0, 1, session_max_slots(r), session_max_new(r), session_max_support(r)};
+    struct plan p = {0, 0, 0, 0, 0, 1, session_max_slots(s), session_max_new(r), session_max_support(r)};
     for (int i = 0; i < r->phases; i++) {
         const struct phase *ph = &r->phase[i];
         int gold = ph->source == SOURCE_GOLD;
@@ -33,15 +33,13 @@ static struct plan plan_of(const struct session *s)
     return p;
 }
 
-/* Rows of a micro-batch: enough to keep the kernels busy, few enough to stay near the cache, at least one whole group.
- */
-enum { MICRO_ROWS = 2048 };
+/* Rows of a micro-batch: what suits the machine, at least one whole group. */
 
 static void plan_micro(struct trainer *t, const struct plan *p)
 {
     int asked = t->s.recipe.run.micro < p->groups ? t->s.recipe.run.micro : p->groups;
     t->micro_groups = asked > 0 ? asked : p->groups;
-    t->micro_rows = asked > 0 ? asked * p->group_rows : at_least(MICRO_ROWS, p->group_rows);
+    t->micro_rows = asked > 0 ? asked * p->group_rows : at_least(micro_rows(&t->s.arch, &t->s.device), p->group_rows);
     if (t->micro_rows > p->groups * p->group_rows)
         t->micro_rows = p->groups * p->group_rows;
     t->micro_groups = t->micro_groups < p->groups ? t->micro_groups : p->groups;

@@ -230,9 +230,14 @@ INLINE float tree_max(vec x)
  * for e^r, and 2^n in two factors because n = 128 leaves the range of one exponent. */
 INLINE vec vexp(vec x)
 {
-    const vec magic = vset(0x1.8p23f); /* adding it rounds to an integer, which then stands in the low bits */
-    ivec tiny = x < vset(-87.33f);
-    x = vmin(vset(90.0f), vselect(tiny, vset(0.0f), x)); /* in this order of operands NaN stays */
+    const vec magic = vset(0x1.8p23f), lowest = vset(-87.33f);
+#if defined(__AVX512F__) /* the last instruction leaves these lanes 0, whatever they held */
+    __mmask16 kept = _mm512_cmp_ps_mask((__m512)x, (__m512)lowest, _CMP_NLT_UQ);
+#else
+    ivec tiny = x < lowest;
+    x = vselect(tiny, vset(0.0f), x);
+#endif
+    x = vmin(vset(90.0f), x); /* in this order of operands NaN stays */
     vec t = vfma(x, vset(0x1.715476p0f), magic);
     vec n = t - magic;
     vec r = vfma(n, vset(-0.693359375f), x);
@@ -244,13 +249,12 @@ INLINE vec vexp(vec x)
     p = vfma(p, r, vset(0.5f));
     p = vfma(p, r * r, r) + vset(1.0f);
 #if defined(__AVX512F__)
-    p = (vec)_mm512_scalef_ps((__m512)p, (__m512)n);
+    return (vec)_mm512_maskz_scalef_ps(kept, (__m512)p, (__m512)n);
 #else
     ivec whole = (ivec)t - (ivec)magic, half = whole >> 1;
     vec scale1 = (vec)((half + 127) << 23), scale2 = (vec)((whole - half + 127) << 23);
-    p = p * scale1 * scale2;
+    return vselect(tiny, vset(0.0f), p * scale1 * scale2);
 #endif
-    return vselect(tiny, vset(0.0f), p);
 }
 
 /* Natural logarithm, within about 1 ulp, of positive normal numbers; infinity and NaN stay. */
