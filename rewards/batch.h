@@ -55,7 +55,7 @@ struct batch {
     unsigned char *trained;      /* [tokens] 0: injected, no loss */
     int16_t *turn;               /* [tokens] */
     double *logp_rollout;        /* [tokens] the sampler's */
-    double *logp_old;            /* [tokens] the trainer's at rollout weights; on the CPU the same array */
+    double *logp_old;            /* [tokens] the trainer's at rollout weights; if exact, the same array */
     double *temperature;         /* [samples] it was sampled at */
     int32_t *support, *supports; /* [tokens][max_support], [tokens]; 0: all tokens. NULL when max_support is 0 */
     double *token_reward;        /* [tokens] credit: reward or return placed on tokens */

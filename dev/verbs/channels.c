@@ -81,9 +81,25 @@ static int check_room(const struct trainer *t, struct error *e)
     return 0;
 }
 
+/* logp_old as the trainer computes it, with the weights of the rollout. */
+static void forward_old(struct trainer *t)
+{
+    struct micro *u = &t->micro;
+    for (int lo = 0, hi; lo < t->batch.groups; lo = hi) {
+        hi = micro_end(t, lo, t->batch.groups);
+        micro_fill(t, lo, hi, VIEW_WHOLE);
+        model_forward(&t->s.policy, &t->tape, &t->layout.rows, t->tape.kv, 0, t->tape.store);
+        model_head(&t->s.policy, &t->tape, &t->layout, u->logp, NULL);
+        for (int j = 0; j < u->entries; j++)
+            t->batch.logp_old[u->entry_token[j]] = u->logp[j];
+    }
+}
+
 int channels_early(struct trainer *t, const struct phase *ph, struct error *e)
 {
     const struct recipe *r = &t->s.recipe;
+    if (t->logp_old && ph->source == SOURCE_ROLLOUT)
+        forward_old(t);
     for (int view = 0; view < VIEWS; view++) {
         int wanted[MAX_MODELS], any = 0, policy;
         for (int i = 0; i < r->model_count; i++)

@@ -9,7 +9,8 @@
 #include "micro.h"
 
 /* Channels that stages before the loss read, and @noprompt, which has no gradient: of the whole batch, once, with the
- * weights of the rollout. Fails where the models have no room for a response's last token, which they are to read. */
+ * weights of the rollout; and logp_old, where the sampler's numbers are not the trainer's. Fails where the models have
+ * no room for a response's last token, which they are to read. */
 int channels_early(struct trainer *t, const struct phase *ph, struct error *e);
 /* The view that the losses of the phase read, for micro_fill. */
 enum view channels_view(const struct phase *ph);

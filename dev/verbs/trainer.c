@@ -296,6 +296,8 @@ int trainer_reserve(struct trainer *t, struct error *e)
     layout_create(&t->layout, &t->s.device, t->s.arch.V, t->micro_rows, t->micro_groups * (p.group_samples + 1),
                   t->micro_groups, t->micro_rows, p.support);
     batch_create(&t->batch, p.groups, p.samples, p.tokens, p.tokens, p.prompt_tokens, p.support);
+    if (t->s.device.inexact)
+        t->batch.logp_old = t->logp_old = mem_alloc((size_t)p.tokens, sizeof *t->logp_old);
     alloc_micro(t, &p);
     alloc_rollout(t, &p);
     return 0;
@@ -316,7 +318,7 @@ void trainer_close(struct trainer *t)
         item_free(&t->item[i]);
     void *all[] = {
         t->item,      t->request,   t->response,   t->response_ids, t->response_support, t->response_supports,
-        t->token_end, t->step_span, t->encode_ids, t->text_at,      t->response_logp};
+        t->token_end, t->step_span, t->encode_ids, t->text_at,      t->response_logp,    t->logp_old};
     for (unsigned i = 0; i < sizeof all / sizeof *all; i++)
         mem_free(all[i]);
     free_micro(&t->micro);

@@ -51,7 +51,8 @@ struct trainer {
     struct response *response;
     int32_t *response_ids, *response_support, *response_supports;
     double *response_logp;
-    int *token_end; /* bytes of text after each token of a response */
+    double *logp_old; /* the batch's, where the sampler's numbers are not the trainer's (device.inexact); else NULL */
+    int *token_end;   /* bytes of text after each token of a response */
     struct step *step_span;
     int32_t *encode_ids;
     int encode_cap;
