@@ -34,6 +34,8 @@ methods() {
     where=$1 budget=$2 short=$3 judged="noise(share = 0.25)" && shift 3
     set -- "$@" "rollout.max_new=$budget"
     run "$where" GRPO "" grpo "$@" beta=0 "rl.score=$judged, outcome"
+    # DRPO without its length reward: what the other half of it does alone.
+    run "$where" DisCO "" drpo "$@" lambda=off "C=$budget" "rl.score=$judged"
     for s in $(strengths 0.05 0.1 0.2 0.5 1); do
         run "$where" DRPO "$s" drpo "$@" "lambda=$s" "C=$budget" "rl.score=$judged"
     done
@@ -76,4 +78,6 @@ for setting in trade recheck; do
     paired $setting GRPO accuracy%,length,sampled%,sampled_length
     sh dev/papers/pushed.sh "$out/$setting"/runs/* >"$results/$setting-pushed.md"
 done
+"$program" compare "$out/trade/runs" columns=sampled,sampled_length "csv=$out/trade.csv" >"$out/trade.txt"
+sh dev/papers/drpo/equal.sh "$out/trade.csv" DRPO 20 22 24 26 28 >"$results/trade-equal.md"
 table solved "columns=before.sampled%,before.sampled_length,start.accuracy%,accuracy%,length,sampled%,sampled_length,log.length"
