@@ -97,7 +97,8 @@ CUDA_ARCH ?= 80 89 90
 CUDA_LAST := $(lastword $(CUDA_ARCH))
 CUDA_FLAGS := -std=c++20 -O3 -fmad=false --threads 0 $(foreach a,$(CUDA_ARCH),-gencode arch=compute_$(a),code=sm_$(a)) \
 	-gencode arch=compute_$(CUDA_LAST),code=compute_$(CUDA_LAST)
-CUDA_LIBS = -L$(dir $(NVCC))../lib64 -lcudart_static -lstdc++ -ldl -lrt -lpthread
+CUDA_HOME = $(abspath $(dir $(NVCC))..)
+CUDA_LIBS = -L$(CUDA_HOME)/lib64 -Wl,-rpath,$(CUDA_HOME)/lib64 -lcudart_static -lstdc++ -ldl -lrt -lpthread
 cuda: train_rl_cu
 train_rl_cu: $(B)/train_rl_cu
 	@cp -f $< $@

@@ -5,9 +5,11 @@
 #
 # build   train_rl_cu, the tests and the benchmark for this card (where nvcc is; elsewhere what .build/ holds is run, so
 #         that it can be built on another machine: CUDA_ARCH=90 bash dev/gpu.sh build)
-# check   every row against the reference, what is promised bit for bit, the model, twenty optimiser steps, sampler and
-#         trainer; the same seed twice gives the same run, with mismatch 0; compute-sanitizer over generation
-# time    memory read, products, training and sampling at the shapes of GPT-2, Qwen2 0.5B, Qwen3 0.6B and GPT-2 XL
+# check   every row against the reference in both precisions, what is promised bit for bit, the model, twenty optimiser
+#         steps, sampler and trainer; the same seed twice gives the same run, in fp32 with mismatch 0, in bf16 with the
+#         mismatch printed; compute-sanitizer over generation
+# time    memory read and products of bf16 first, then training and sampling at the shapes of GPT-2, Qwen2 0.5B, Qwen3 0.6B
+#         and GPT-2 XL in mixed precision (bench_bf16); GPT-2 and GPT-2 XL in fp32 (bench)
 #
 # Results go to $OUT (default .build/release/gpu/results). Ends with `N passed, N failed`; fails when anything failed.
 set -u
@@ -31,14 +33,20 @@ step() { # NAME SECONDS COMMAND...
     fi
 }
 
-same_run_twice() {
-    local dir tiny=(chain run.device=cuda warmup.steps=20 control.steps=1 rl.steps=5 eval.prompts=16 rollout.prompts=8)
+same_run_twice() { # PRECISION
+    local dir tiny=(chain run.device=cuda run.precision="$1" warmup.steps=20 control.steps=1 rl.steps=5 eval.prompts=16 rollout.prompts=8)
+    local slots=3
+    [ "$1" = fp32 ] || slots=16 # in bf16 the library decides whether slots matter
     dir=$(mktemp -d)
-    ./$B/train_rl_cu "${tiny[@]}" run.out="$dir/a" && ./$B/train_rl_cu "${tiny[@]}" run.out="$dir/b" rollout.slots=3 || return 1
+    ./$B/train_rl_cu "${tiny[@]}" run.out="$dir/a" rollout.slots=16 || return 1
+    ./$B/train_rl_cu "${tiny[@]}" run.out="$dir/b" rollout.slots=$slots || return 1
     for run in a b; do # what depends on the clock, or is where a run says where it is, begins with t_
         sed 's/,"t_[^}]*//' "$dir/$run/log.jsonl" >"$dir/$run.log"
     done
-    cmp "$dir/a.log" "$dir/b.log" && ! grep -E '"logp_mismatch_max":(0\.0*)?[1-9]' "$dir/a.log" && rm -rf "$dir"
+    cmp "$dir/a.log" "$dir/b.log" || return 1
+    grep -oE '"logp_mismatch_(max|mean)":[^,]*' "$dir/a.log" | sort -u
+    [ "$1" = bf16 ] || ! grep -E '"logp_mismatch_max":(0\.0*)?[1-9]' "$dir/a.log" || return 1
+    rm -rf "$dir"
 }
 
 export -f same_run_twice # timeout runs programs, so these go through a shell of their own
@@ -62,7 +70,10 @@ for what in $steps; do
         for test in $B/gpu/test_*cuda*; do
             [ -x "$test" ] && step "$(basename "$test")" 120 "$test"
         done
-        step same_run_twice 60 bash -c same_run_twice
+        for precision in fp32 bf16; do
+            step "same_run_twice_$precision" 60 bash -c "same_run_twice $precision"
+        done
+        grep -h mismatch "$results/same_run_twice_bf16.log"
         if command -v compute-sanitizer >/dev/null; then
             for tool in memcheck racecheck; do
                 step "sanitizer_$tool" 60 compute-sanitizer --tool $tool --error-exitcode 9 ./$B/train_rl_cu chain run.device=cuda \
@@ -74,8 +85,9 @@ for what in $steps; do
         ;;
     time)
         nvidia-smi --query-gpu=name,driver_version,clocks.sm,clocks.mem --format=csv,noheader >"$results/card.txt" 2>&1
-        step bench 240 "$B/gpu/bench" cuda
-        cat "$results/card.txt" "$results/bench.log"
+        step bench_bf16 180 "$B/gpu/bench" cuda-bf16
+        step bench 120 "$B/gpu/bench" cuda gpt2 gpt2-xl
+        cat "$results/card.txt" "$results/bench_bf16.log" "$results/bench.log"
         ;;
     *)
         echo "unknown step '$what'; build, check and time are known"

@@ -1,8 +1,8 @@
 /* What the CUDA table reaches: memory read, products, an optimiser step and sampling at the shapes of known models,
  * with random weights. One JSON object a line: name, value, unit, and the share of the ceiling measured first (bytes
- * read a second; for training, operations of the largest product). dev/gpu.sh runs it.
+ * read a second; for training, operations a second of a product of 8192 in the same precision). dev/gpu.sh runs it.
  *
- *   gpu_bench [DEVICE [PRESET ...]]      DEVICE: cuda or cpu
+ *   gpu_bench [DEVICE [PRESET ...]]      DEVICE: cuda, cuda-bf16 (mixed precision) or cpu
  */
 #include "../model/base/clock.h"
 #include "../model/base/mem.h"
@@ -10,15 +10,17 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { GROUPS = 2, SAMPLES = 8, PROMPT = 128, RESPONSE = 128, ROWS = GROUPS * (PROMPT + SAMPLES * RESPONSE) };
-enum { ENTRIES = GROUPS * SAMPLES * RESPONSE, SEGMENTS = GROUPS * (SAMPLES + 1), TIMES = 3, NEW = 32 };
+enum { GROUPS = 8, SAMPLES = 8, PROMPT = 128, RESPONSE = 128, GROUP_ROWS = PROMPT + SAMPLES * RESPONSE };
+enum { GROUP_ENTRIES = SAMPLES * RESPONSE, ROWS = GROUPS * GROUP_ROWS, ENTRIES = GROUPS * GROUP_ENTRIES };
+enum { SEGMENTS = GROUPS * (SAMPLES + 1), TIMES = 3, NEW = 32 };
 
+static const char *precision = "fp32";
 static double read_rate, product_rate; /* ceilings: bytes and operations a second */
 
 static void report(const char *preset, const char *name, double value, const char *unit, double share)
 {
-    printf("{\"name\":\"%s%s%s\",\"value\":%.6g,\"unit\":\"%s\",\"share\":%.3f}\n", preset, *preset ? "." : "", name,
-           value, unit, share);
+    printf("{\"name\":\"%s%s%s\",\"precision\":\"%s\",\"value\":%.6g,\"unit\":\"%s\",\"share\":%.3f}\n", preset,
+           *preset ? "." : "", name, precision, value, unit, share);
     fflush(stdout);
 }
 
@@ -26,12 +28,14 @@ static void measure_ceilings(struct device *d, size_t reals, int side)
 {
     const struct ops *op = d->ops;
     struct scratch_shape s = {.rows = side, .N = side, .K = side};
-    Dev x = {op->alloc(d, reals * op->real_bytes), 0}, none = {0};
+    Dev x = {op->alloc(d, reals * op->real_bytes), 0}, none = {0}, y = {x.p, op->bf16};
     size_t n = (size_t)side * side;
     double best = 1e30;
     if (!x.p || reals < 3 * n)
         die("no memory for %zu numbers to read", reals);
     device_reserve(d, op->scratch_bytes(d, SCRATCH_LINEAR, &s));
+    if (op->prepare)
+        op->prepare(d, side, side, op->bf16, 0);
     for (int i = 0; i < TIMES + 1; i++) {
         double start = clock_now();
         op->sum_squares(d, x, reals);
@@ -42,12 +46,12 @@ static void measure_ceilings(struct device *d, size_t reals, int side)
     best = 1e30;
     for (int i = 0; i < TIMES + 1; i++) {
         double start = clock_now();
-        op->linear_forward(d, x, dev_at(d, x, n), dev_at(d, x, 2 * n), none, side, side, side);
+        op->linear_forward(d, y, dev_at(d, y, n), dev_at(d, y, 2 * n), none, side, side, side);
         op->sync(d);
         best = clock_now() - start < best ? clock_now() - start : best;
     }
     product_rate = 2.0 * (double)n * side / best;
-    report("", "product.fp32", product_rate * 1e-12, "TFLOP/s", 1);
+    report("", "product", product_rate * 1e-12, "TFLOP/s", 1);
     op->release(d, x.p);
 }
 
@@ -69,15 +73,15 @@ static void fill_weights(struct model *m)
     }
 }
 
-static void fill_layout(struct layout *l, int V)
+static void fill_layout(struct layout *l, int V, int groups)
 {
     static int32_t ids[ROWS], row[ENTRIES], target[ENTRIES];
     static double temperature[ENTRIES];
     static struct segment seg[SEGMENTS];
     int group_first[GROUPS + 1] = {0}, group_entry[GROUPS + 1] = {0}, at = 0, segments = 0, entries = 0;
-    for (int i = 0; i < ROWS; i++)
+    for (int i = 0; i < groups * GROUP_ROWS; i++)
         ids[i] = (int32_t)((uint32_t)i * 2654435761u % (uint32_t)V);
-    for (int g = 0; g < GROUPS; g++) {
+    for (int g = 0; g < groups; g++) {
         int parent = segments, last = at + PROMPT - 1;
         seg[segments++] = (struct segment){-1, at, PROMPT};
         at += PROMPT;
@@ -92,8 +96,8 @@ static void fill_layout(struct layout *l, int V)
         group_first[g + 1] = segments;
         group_entry[g + 1] = entries;
     }
-    layout_set(l, ids, seg, group_first, GROUPS);
-    layout_entries(l, entries, row, target, temperature, NULL, NULL, group_entry, GROUPS);
+    layout_set(l, ids, seg, group_first, groups);
+    layout_entries(l, entries, row, target, temperature, NULL, NULL, group_entry, groups);
 }
 
 /* Multiplications and additions of a token's forward pass: two for each weight of a matrix, and attention. */
@@ -106,6 +110,7 @@ static double token_operations(const struct model *m, double length)
     return sum + 4.0 * m->arch.layers * m->arch.H * m->arch.D * length;
 }
 
+/* A step of as many groups as fit beside the weights, at most GROUPS: one number a line for each. */
 static void time_training(struct model *m, const char *preset)
 {
     static double logp[ENTRIES], gradient[ENTRIES];
@@ -113,13 +118,21 @@ static void time_training(struct model *m, const char *preset)
     struct device *d = m->dev;
     struct layout l;
     struct tape t;
-    double best = 1e30;
-    layout_create(&l, d, m->arch.V, ROWS, SEGMENTS, GROUPS, ENTRIES, 0);
-    tape_plan(&t, &m->arch, d, ROWS, ENTRIES, ROWS + SEGMENTS * KV_ALIGN, 1);
+    double best = 1e30, room = 0.85 * (double)d->memory - (double)model_bytes(m, 0);
+    int groups = 2 * GROUPS, rows, entries;
+    do {
+        groups /= 2;
+        rows = groups * GROUP_ROWS;
+        entries = groups * GROUP_ENTRIES;
+        if (groups < GROUPS)
+            tape_free(&t);
+        tape_plan(&t, &m->arch, d, rows, entries, rows + SEGMENTS * KV_ALIGN, 1);
+    } while (groups > 1 && (double)t.arena.total > room);
+    layout_create(&l, d, m->arch.V, rows, SEGMENTS, groups, entries, 0);
     tape_commit(&t);
-    fill_layout(&l, m->arch.V);
-    for (int i = 0; i < ENTRIES; i++)
-        gradient[i] = (i % 2 ? 1.0 : -1.0) / ENTRIES;
+    fill_layout(&l, m->arch.V, groups);
+    for (int i = 0; i < entries; i++)
+        gradient[i] = (i % 2 ? 1.0 : -1.0) / entries;
     for (int i = 0; i < TIMES; i++) {
         double start = clock_now();
         model_zero_grad(m);
@@ -130,8 +143,9 @@ static void time_training(struct model *m, const char *preset)
         d->ops->sync(d);
         best = clock_now() - start < best ? clock_now() - start : best;
     }
-    double operations = 3 * ROWS * token_operations(m, PROMPT + RESPONSE / 2.0);
-    report(preset, "train", ROWS / best, "tokens/s", operations / best / product_rate);
+    double operations = 3.0 * rows * token_operations(m, PROMPT + RESPONSE / 2.0);
+    report(preset, "train.rows", rows, "tokens", (double)t.arena.total / (double)d->memory);
+    report(preset, "train", rows / best, "tokens/s", operations / best / product_rate);
     tape_free(&t);
     layout_free(&l);
 }
@@ -162,7 +176,7 @@ static void time_sampling(struct model *m, const char *preset, int slots)
     }
     double real = (double)d->ops->real_bytes,
            cache = 2.0 * m->arch.layers * m->arch.G * m->arch.D * (PROMPT + NEW / 2.0);
-    double bytes = real * NEW * ((double)m->reals + slots * cache);
+    double bytes = NEW * ((d->ops->bf16 ? 2 : real) * (double)m->reals + real * slots * cache); /* the cache is fp32 */
     snprintf(name, sizeof name, "decode.%d", slots);
     report(preset, name, slots * NEW / best, "tokens/s", bytes / best / read_rate);
     for (int i = 0; i < slots; i++) {
@@ -180,7 +194,9 @@ int main(int argc, char **argv)
     struct device d;
     struct error e;
     int gpu = argc < 2 || strcmp(argv[1], "cpu") != 0, count = argc > 2 ? argc - 2 : 4;
-    if (device_open_named(&d, argc > 1 ? argv[1] : "cuda", 0, 0, &e)) {
+    int bf16 = argc > 1 && strcmp(argv[1], "cuda-bf16") == 0;
+    precision = bf16 ? "bf16" : "fp32";
+    if (device_open_named(&d, argc < 2 || bf16 ? "cuda" : argv[1], bf16, 0, &e)) {
         fprintf(stderr, "gpu_bench: %s\n", e.text);
         return 1;
     }
@@ -196,6 +212,7 @@ int main(int argc, char **argv)
             return 1;
         }
         fill_weights(&m);
+        report(name, "exact", !d.inexact, "", 1); /* products do not depend on the number of rows */
         time_training(&m, name);
         for (int slots = 1; slots <= 256; slots *= 16)
             time_sampling(&m, name, slots);

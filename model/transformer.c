@@ -41,7 +41,7 @@ struct tape_part {
  * (outputs of the two norms of a layer, of the activation and the hidden states of the head) and what comes out of one
  * only to go into an activation (up), with the gradients of both (dact, dup). All else stays in fp32: the weights that
  * are trained, their gradients and moments, the residual stream, statistics of norms and attention, queries, keys and
- * values, the attention's output (rounded when it is multiplied), logits and what comes of them.
+ * values, the attention's output, logits, and the gradients of all these, which are rounded when they are multiplied.
  *
  * Every buffer of the tape with its size; one list for planning and for handing out pointers. */
 static int tape_parts(struct tape *t, struct tape_part *part)
@@ -86,6 +86,7 @@ static int tape_parts(struct tape *t, struct tape_part *part)
         PART16(dup, T * s.up);
         PART16(dact, T * s.F);
         PART(dlow, T * (size_t)a->lora.rank);
+        PART16(dout16, t->dev->ops->bf16 ? T * (s.QKV > s.C ? s.QKV : s.C) : 0);
         PART(dhidden, R * s.C);
         PART(glogp, R);
         PART(gentropy, R);
@@ -184,6 +185,10 @@ static void linear_backward(struct model *m, struct tape *t, int layer, int W, i
 {
     struct device *d = m->dev;
     const int *w = m->layer[layer];
+    if (t->dout16.bf16 && !dout.bf16) {
+        d->ops->copy(d, t->dout16, dout, (size_t)r->count * N);
+        dout = t->dout16;
+    }
     if (!m->first)
         d->ops->linear_backward_weight(d, gradient(m, w[W]), gradient(m, w[b]), dout, in, r->block, r->blocks, r->count,
                                        N, K);

@@ -213,6 +213,7 @@ struct tape {
     Dev low;                           /* adapters: [layers or 1][adapters][T][rank] A x */
     Dev wide;                          /* adapters: [T][widest] */
     Dev dx, dnorm, dqkv, dqkv_raw, datt, dup, dact, dlow, dhidden, glogp, gentropy; /* keep only */
+    Dev dout16; /* likewise, in mixed precision: [T][widest] a gradient rounded once for two products */
     struct arena arena;
 };
 /* Plan the buffers; tape_commit allocates them. tape->arena.total says how much that will be. */

@@ -236,7 +236,7 @@ static void cuda16_prepare(struct device *d, int N, int K, int bf16, int biased)
     size_t row = 2 * (size_t)N * (bf16 ? sizeof(uint16_t) : sizeof(float)), rows = tried_bytes / row;
     struct trial t;
     rows = rows < 20 ? 20 : rows < TRIED_ROWS ? rows : TRIED_ROWS;
-    char *in = (char *)gpu_alloc(d, rows * K * sizeof(uint16_t));
+    char *in = (char *)gpu_alloc(d, rows * in_eights(K) * sizeof(uint16_t));
     char *W = (char *)gpu_alloc(d, (size_t)N * K * sizeof(uint16_t));
     char *bias = (char *)gpu_alloc(d, N * sizeof(float)), *out = (char *)gpu_alloc(d, rows * row);
     int agree = 0;
@@ -246,11 +246,14 @@ static void cuda16_prepare(struct device *d, int N, int K, int bf16, int biased)
             PRODUCT_FORWARD, (int)rows, N, K, K, K, NULL, NULL, {out, bf16}, {biased ? bias : NULL, bf16}};
         p.a = (const uint16_t *)(void *)in;
         p.b = (const uint16_t *)(void *)W;
-        draw_words(d, in, rows * K, 1);
+        draw_words(d, in, rows * in_eights(K), 1);
         draw_words(d, W, (size_t)N * K, 2);
         t.p = p;
         t.other = out + rows * row / 2;
         agree = choose_and_try(d, &t);
+        t.p.a_stride = (int)in_eights(K); /* an input in fp32, rounded */
+        if (t.p.a_stride != K)
+            agree &= choose_and_try(d, &t);
     }
     if (!agree && !d->inexact)
         fprintf(stderr,
