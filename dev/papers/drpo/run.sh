@@ -36,6 +36,8 @@ methods() {
     run "$where" GRPO "" grpo "$@" beta=0 "rl.score=$judged, outcome"
     # DRPO without its length reward: what the other half of it does alone.
     run "$where" DisCO "" drpo "$@" lambda=off "C=$budget" "rl.score=$judged"
+    # What SAR owes to its loss, which is not divided by deviations.
+    run "$where" SAR 0 sar "$@" alpha=0 "l_max=$budget" "rl.score=$judged, outcome, $sar"
     for s in $(strengths 0.05 0.1 0.2 0.5 1); do
         run "$where" DRPO "$s" drpo "$@" "lambda=$s" "C=$budget" "rl.score=$judged"
     done
