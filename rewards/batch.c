@@ -4,6 +4,7 @@
 #include "batch.h"
 #include "../model/base/error.h"
 #include "../model/base/mem.h"
+#include "../model/base/rng.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -179,6 +180,12 @@ void batch_denominators(const struct batch *b, int group0, int group1, int budge
         d->sequences += n > 0;
         d->tokens += n;
     }
+}
+
+uint64_t batch_prompt(const struct batch *b, int group)
+{
+    int first = b->prompt_first[group], n = b->prompt_first[group + 1] - first;
+    return n > 0 ? hash_bytes(b->prompt_id + first, n * (int)sizeof *b->prompt_id, 0) : b->prompt_key[group];
 }
 
 int trained_tokens(const struct batch *b, int sample)

@@ -39,7 +39,7 @@ struct batch {
                            step_end[k]) */
     int *prompt_first;  /* [groups+1] */
     int32_t *prompt_id; /* [prompt_tokens] */
-    uint64_t *prompt_key; /* [groups] the task's index: name of the prompt for draws, state and logs */
+    uint64_t *prompt_key; /* [groups] the task's index, another one when the prompt comes back: for draws and logs */
     struct item **item;   /* [groups] NULL when there is no task behind it */
 
     const char **text; /* [samples] decoded response, valid until the batch is refilled; NULL when unknown */
@@ -82,6 +82,9 @@ int batch_find_component(const struct batch *b, const char *name);              
 int batch_channel(struct batch *b, const char *name, int with_gradient);        /* found or added: its number */
 
 int trained_tokens(const struct batch *b, int sample); /* of one sample, kept or not */
+/* A name of the group's prompt that it has again when it comes back, for what is remembered of it: a hash of its
+ * tokens; prompt_key in a batch without prompts, as of numbers that are given. */
+uint64_t batch_prompt(const struct batch *b, int group);
 
 /* Denominators of an optimiser step: fixed before it begins, whatever the micro-batches. Only kept samples count. */
 struct denominators {

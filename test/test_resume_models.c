@@ -11,6 +11,12 @@
     "|model.preset=nano-llama|rollout.prompts=4|rollout.samples=4|rollout.max_new=16|warmup.steps=3|warmup.batch=4"    \
     "|rl.steps=6|eval.prompts=4|eval.samples=2|run.save_every=1|run.threads=1"
 
+/* Four prompts with bare answers of 0 or 1, so that they come back and some are answered rightly. */
+#define FEW                                                                                                            \
+    "|task.mod=2|task.ops_min=1|task.ops_max=1|task.bare=1|task.wrong_facts=0|model.preset=nano-llama"                 \
+    "|rollout.prompts=4|rollout.samples=4|rollout.max_new=16|warmup.steps=40|warmup.batch=4|rl.steps=6"                \
+    "|eval.prompts=4|eval.samples=2|run.save_every=1|run.threads=1"
+
 static const struct {
     const char *name, *words;
 } cases[] = {
@@ -20,6 +26,7 @@ static const struct {
     {"lora", "rl|grpo" SMALL "|model.lora_rank=3"}, /* adapters of the policy, and the reference's copy */
     {"lora-ppo", "rl|ppo" SMALL "|model.lora_rank=2|model.lora_targets=q v down"}, /* a critic with adapters */
     {"par", "rl|par|shaping=meanstd" SMALL},                                       /* statistics of all scores so far */
+    {"hapo", "rl|hapo" FEW}, /* the shortest right answer to each prompt */
 };
 enum { CASES = sizeof cases / sizeof *cases };
 
@@ -80,11 +87,30 @@ static void out_of_time_and_resumed(void **state)
     assert_same_run(cases[1].name, "slow");
 }
 
+/* Prompts are known again when they come back: their records are there from the second step on. */
+static void prompts_are_remembered(void **state)
+{
+    (void)state;
+    train("remembered", "rl|hapo" FEW);
+    struct bytes log = slurp("remembered", "log.jsonl");
+    int records = 0;
+    double shortest = 0;
+    for (char *at = log.p; (at = strstr(at, "\"hapo.record\":")); at++) {
+        char *end;
+        double x = strtod(at + 14, &end);
+        records += end > at + 14;
+        shortest = end > at + 14 && (!shortest || x < shortest) ? x : shortest;
+    }
+    assert_true(records >= 4 && shortest >= 2);
+    mem_free(log.p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(killed_and_resumed),
         cmocka_unit_test(out_of_time_and_resumed),
+        cmocka_unit_test(prompts_are_remembered),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -353,7 +353,7 @@ static int read_group_data(struct evaluation_of_line *v, int g, const json_t *gr
             continue;
         if (d->to == DATUM_STATE) {
             struct state *s = v->phase ? find_state(v->phase, d->name) : NULL;
-            double *to = s ? state_at(s, b->prompt_key[g]) : NULL;
+            double *to = s ? state_at(s, batch_prompt(b, g)) : NULL;
             if (to && (s->row->width == 1 ? read_number(group, d->key, to, e)
                                           : read_numbers(group, d->key, to, s->row->width, e)))
                 return -1;
@@ -642,7 +642,7 @@ static int run(int argc, const char *const *argv)
 const struct verb verb_row_objective = {
     "objective",
     "A method on given data: loss, gradient, rewards and advantages.",
-    "[explain=1] < lines.jsonl",
+    "[explain=1] <LINES, each {\"recipe\": NAME, \"groups\": [...]}",
     "Reads one JSON object a line from standard input and answers each with one line:\n"
     "  {\"recipe\": NAME, \"params\": {...}, \"groups\": [{\"prompt_id\":.., \"samples\": [{\"logp\": [..],\n"
     "    \"logp_old\": [..], \"logp_ref\": [..], \"entropy\": [..], \"rewards\": {\"correct\": 1, ..}, \"correct\": "

@@ -31,12 +31,12 @@ static const struct param params[] = {
 static int flipped(const struct stage_call *c, int group, int sample, int k, const struct step *s, const char *text)
 {
     const struct batch *b = c->b;
-    uint64_t key = b->prompt_key[group];
     if (c->p[P_FLIPS].num == HASH) {
-        uint64_t h = hash_bytes(text + s->start, s->end - s->start, key ^ c->seed);
+        uint64_t h = hash_bytes(text + s->start, s->end - s->start, batch_prompt(b, group) ^ c->seed);
         return (double)(h >> 11) * 0x1p-53 < c->p[P_EPS].num;
     }
-    struct rng r = rng_stream(c->seed, RNG_NOISE, c->step, key, (uint32_t)(sample - b->group_first[group]));
+    struct rng r =
+        rng_stream(c->seed, RNG_NOISE, c->step, b->prompt_key[group], (uint32_t)(sample - b->group_first[group]));
     return rng_uniform(r, (uint64_t)k) < c->p[P_EPS].num;
 }
 

@@ -44,19 +44,30 @@ static void remember(double *history, int mode, double n)
     history[COUNT]++;
 }
 
+/* The rewards of a group, by what stood before the step. */
+static void reward(struct stage_call *c, int g)
+{
+    struct batch *b = c->b;
+    const double *history = state_find(&c->state[0], batch_prompt(b, g));
+    double record = history && history[COUNT] > 0 ? history[LENGTH] : 0;
+    metric_add(c->metrics, "hapo.record", record, record > 0);
+    for (int i = b->group_first[g]; i < b->group_first[g + 1]; i++) {
+        int right = b->kept[i] && b->strict[i] == 1, n = b->kept[i] ? trained_tokens(b, i) : 0;
+        b->reward[i] = b->kept[i] ? right + c->p[P_W].num * bonus(c->p, n, record, right) : 0;
+    }
+}
+
 static int run(struct stage_call *c, struct error *e)
 {
     (void)e;
     struct batch *b = c->b;
+    for (int g = 0; g < b->groups; g++)
+        reward(c, g);
     for (int g = 0; g < b->groups; g++) {
-        double *history = state_at(&c->state[0], b->prompt_key[g]), record = history[COUNT] > 0 ? history[LENGTH] : 0;
-        metric_add(c->metrics, "hapo.record", record, record > 0);
-        for (int i = b->group_first[g]; i < b->group_first[g + 1]; i++) {
-            int right = b->kept[i] && b->strict[i] == 1, n = b->kept[i] ? trained_tokens(b, i) : 0;
-            b->reward[i] = b->kept[i] ? right + c->p[P_W].num * bonus(c->p, n, record, right) : 0;
-            if (right && n > 0)
-                remember(history, (int)c->p[P_MODE].num, n);
-        }
+        double *history = state_at(&c->state[0], batch_prompt(b, g));
+        for (int i = b->group_first[g]; i < b->group_first[g + 1]; i++)
+            if (b->kept[i] && b->strict[i] == 1 && trained_tokens(b, i) > 0)
+                remember(history, (int)c->p[P_MODE].num, trained_tokens(b, i));
     }
     return 0;
 }

@@ -34,7 +34,7 @@ struct references {
 static struct references references_of(const struct stage_call *c, int g)
 {
     static const double nothing = 0;
-    const double *known = state_find(&c->state[0], c->b->prompt_key[g]);
+    const double *known = state_find(&c->state[0], batch_prompt(c->b, g));
     int n = known ? (int)fmin(fmax(known[0], 0), MAX_REFERENCES) : 0;
     if (n > 0)
         return (struct references){known + 1, n};

@@ -15,7 +15,7 @@ static int read_references(struct method_call *c, int g, const json_t *list, str
     struct state *s = method_state(c, "references");
     if (!json_is_array(list) || (int)json_array_size(list) >= s->row->width)
         return fail(e, "groups[%d]: \"ref_rewards\" must be an array of at most %d numbers", g, s->row->width - 1);
-    double *to = state_at(s, c->b->prompt_key[g]);
+    double *to = state_at(s, batch_prompt(c->b, g));
     for (size_t m = 0; m < json_array_size(list); m++) {
         if (!json_is_number(json_array_get(list, m)))
             return fail(e, "groups[%d]: ref_rewards[%zu] is no number", g, m);
