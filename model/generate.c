@@ -2,6 +2,7 @@
  * retire. */
 #include "generate.h"
 #include "base/mem.h"
+#include <limits.h>
 #include <string.h>
 
 struct slot {
@@ -11,7 +12,7 @@ struct slot {
 };
 struct prompt_slot {
     int request; /* -1: free */
-    int left;    /* samples of it not finished yet */
+    int left;    /* samples of it not finished yet, of those that were taken */
 };
 
 static int round_up(int n, int to)
@@ -29,6 +30,31 @@ int sampler_slots(const struct device *d, int all)
     return all < most ? all : most;
 }
 
+/* One sampler a thread pays where every operation is too short to be shared out, and costs the weights a pass more. */
+static int workers_for(const struct device *d, const struct arch *a, int slots)
+{
+    enum { LEAST_SLOTS = 8 };
+    static const long small = 4000000; /* weights that both keep near */
+    int apart = d->ops == default_ops && d->threads > 1 && arch_parameters(a) < small;
+    return apart && slots / d->threads >= LEAST_SLOTS ? d->threads : 0;
+}
+
+static void plan_workers(struct sampler *s, const struct arch *a, struct device *d)
+{
+    s->worker = mem_alloc((size_t)s->workers, sizeof *s->worker);
+    for (int i = 0; i < s->workers; i++) {
+        struct sampler *w = &s->worker[i];
+        struct device one = *d;
+        one.threads = 1;
+        one.scratch = NULL;
+        one.scratch_bytes = 0;
+        int slots = s->slots / s->workers + (i < s->slots % s->workers);
+        sampler_plan(w, a, &one, slots, s->max_prompt, s->max_new, s->max_support);
+        w->one = one;
+        w->dev = w->tape.dev = &w->one;
+    }
+}
+
 void sampler_plan(struct sampler *s, const struct arch *a, struct device *d, int slots, int max_prompt, int max_new,
                   int max_support)
 {
@@ -38,6 +64,11 @@ void sampler_plan(struct sampler *s, const struct arch *a, struct device *d, int
     s->max_prompt = max_prompt;
     s->max_new = max_new;
     s->max_support = max_support;
+    s->workers = workers_for(d, a, slots);
+    if (s->workers) {
+        plan_workers(s, a, d);
+        return;
+    }
     s->prefill = max_prompt > PREFILL_ROWS ? max_prompt : PREFILL_ROWS;
     int rows = s->prefill > slots ? s->prefill : slots;
     s->kv_store = slots * (round_up(max_prompt, KV_ALIGN) + round_up(max_new, KV_ALIGN));
@@ -54,8 +85,20 @@ void sampler_plan(struct sampler *s, const struct arch *a, struct device *d, int
     arena_want(&s->arena, "slot index", n * 4);
 }
 
+size_t sampler_bytes(const struct sampler *s)
+{
+    size_t bytes = s->arena.total + s->tape.arena.total;
+    for (int i = 0; i < s->workers; i++)
+        bytes += sampler_bytes(&s->worker[i]);
+    return bytes;
+}
+
 void sampler_commit(struct sampler *s)
 {
+    for (int i = 0; i < s->workers; i++)
+        sampler_commit(&s->worker[i]);
+    if (s->workers)
+        return;
     struct arena_memory memory = device_memory(s->dev);
     int n = s->slots, rows = s->tape.max_rows;
     arena_commit(&s->arena, &memory);
@@ -78,6 +121,11 @@ void sampler_commit(struct sampler *s)
 
 void sampler_free(struct sampler *s)
 {
+    for (int i = 0; i < s->workers; i++)
+        sampler_free(&s->worker[i]);
+    mem_free(s->worker);
+    if (s->one.scratch)
+        s->one.ops->release(&s->one, s->one.scratch);
     arena_free(&s->arena);
     tape_free(&s->tape);
     layout_free(&s->layout);
@@ -87,6 +135,12 @@ void sampler_free(struct sampler *s)
     mem_free(s->host_real);
     memset(s, 0, sizeof *s);
 }
+
+/* The samples of a call that nobody has begun yet, in order; workers take them in pieces. */
+struct queue {
+    int request, sample, out; /* the next one, and its response */
+    int piece;                /* most samples of a request that are taken at once */
+};
 
 /* One call's work: what is asked and how far it got. */
 struct work {
@@ -98,8 +152,36 @@ struct work {
     const int32_t *end;
     int ends;
     struct response *out;
-    int next_request, next_sample, next_out; /* the next sample to admit */
+    struct queue *queue;
+    int share; /* most slots to use: where there are fewer samples than slots, each worker has its part of them */
+    int request, sample, last, next_out; /* samples `sample` .. `last` of a request are to be admitted */
 };
+
+/* Takes the next samples; returns whether there were any. */
+static int take(struct sampler *s, struct work *w)
+{
+    struct queue *q = w->queue;
+#pragma omp critical(sampler_queue)
+    {
+        while (q->request < w->requests && q->sample == w->q[q->request].samples) {
+            q->request++;
+            q->sample = 0;
+        }
+        w->request = q->request;
+        w->sample = w->last = q->sample;
+        w->next_out = q->out;
+        if (q->request < w->requests) {
+            int left = w->q[q->request].samples - q->sample;
+            w->last += left < q->piece ? left : q->piece;
+            q->out += w->last - w->sample;
+            q->sample = w->last;
+        }
+    }
+    for (int p = 0; p < s->slots; p++)
+        if (s->prompt[p].request == w->request)
+            s->prompt[p].left += w->last - w->sample;
+    return w->last > w->sample;
+}
 
 static void upload_regions(struct sampler *s, const struct work *w)
 {
@@ -168,32 +250,28 @@ static int free_prompt_slot(const struct sampler *s)
 static void admit(struct sampler *s, const struct model *m, struct work *w)
 {
     int fresh[s->slots], n = 0, rows = 0, admitted = 0;
-    for (int i = 0; i < s->slots && w->next_request < w->requests; i++) {
+    for (int i = 0; i < s->slots && i < w->share; i++) {
         struct slot *slot = &s->slot[i];
         if (slot->request >= 0)
             continue;
-        const struct request *q = &w->q[w->next_request];
+        if (w->sample == w->last && !take(s, w))
+            break;
+        const struct request *q = &w->q[w->request];
         int p = 0;
-        while (p < s->slots && s->prompt[p].request != w->next_request)
+        while (p < s->slots && s->prompt[p].request != w->request)
             p++;
         if (p == s->slots) {
             if (rows + q->prompt_len > s->prefill)
                 break; /* the rest is admitted in the next round */
             p = free_prompt_slot(s);
-            s->prompt[p].request = w->next_request;
-            s->prompt[p].left = q->samples;
+            s->prompt[p].request = w->request;
+            s->prompt[p].left = w->last - w->sample;
             fresh[n++] = p;
             rows += q->prompt_len;
         }
-        *slot = (struct slot){w->next_request, w->next_sample, w->next_out++, p, 0};
+        *slot = (struct slot){w->request, w->sample++, w->next_out++, p, 0};
         w->out[slot->out].len = w->out[slot->out].truncated = 0;
         admitted = 1;
-        if (++w->next_sample == q->samples) {
-            w->next_sample = 0;
-            do
-                w->next_request++;
-            while (w->next_request < w->requests && w->q[w->next_request].samples == 0);
-        }
     }
     if (admitted)
         upload_regions(s, w);
@@ -340,25 +418,51 @@ static int check_requests(const struct sampler *s, const struct model *m, const 
     return 0;
 }
 
+/* Returns the tokens drawn. */
+static long run(struct sampler *s, const struct model *m, struct work *w)
+{
+    long before = s->tokens;
+    for (int i = 0; i < s->slots; i++)
+        s->slot[i].request = s->prompt[i].request = -1;
+    int which[s->slots], n;
+    do {
+        admit(s, m, w);
+        n = forward_slots(s, m, w, which);
+        if (n) {
+            draw(s, m, w, which, n);
+            collect(s, w, which, n);
+        }
+    } while (n);
+    return s->tokens - before;
+}
+
 int sampler_run(struct sampler *s, const struct model *m, const struct request *q, int requests,
                 const struct sampling *how, uint64_t seed, enum rng_purpose purpose, const int32_t *end, int ends,
                 struct response *out, struct error *e)
 {
     if (check_requests(s, m, q, requests, e))
         return -1;
-    struct work w = {q, requests, how, seed, purpose, end, ends, out, 0, 0, 0};
-    for (int i = 0; i < s->slots; i++)
-        s->slot[i].request = s->prompt[i].request = -1;
-    while (w.next_request < requests && q[w.next_request].samples == 0)
-        w.next_request++;
-    int which[s->slots], n;
-    do {
-        admit(s, m, &w);
-        n = forward_slots(s, m, &w, which);
-        if (n) {
-            draw(s, m, &w, which, n);
-            collect(s, &w, which, n);
-        }
-    } while (n);
+    struct queue queue = {0, 0, 0, INT_MAX};
+    struct work w = {q, requests, how, seed, purpose, end, ends, out, &queue, s->slots, 0, 0, 0, 0};
+    if (!s->workers) {
+        run(s, m, &w);
+        return 0;
+    }
+    long all = 0;
+    for (int i = 0; i < requests; i++)
+        all += q[i].samples;
+    long share = (all + s->workers - 1) / s->workers;
+    w.share = share < s->slots ? (int)share : s->slots;
+    if (requests < s->workers) /* their samples are shared out */
+        queue.piece = w.share;
+    long tokens = 0;
+#pragma omp parallel for schedule(static, 1) num_threads(s->workers) reduction(+ : tokens)
+    for (int i = 0; i < s->workers; i++) {
+        struct model alone = *m;
+        struct work part = w;
+        alone.dev = &s->worker[i].one;
+        tokens += run(&s->worker[i], &alone, &part);
+    }
+    s->tokens += tokens;
     return 0;
 }

@@ -42,12 +42,18 @@ struct sampler {
     double *host_real;
     struct arena arena;
     long tokens; /* generated so far, for speed figures */
+    /* A small model has a sampler a thread instead, which share out the prompts: nothing waits for anything. They own
+     * all of the above but the sizes and the count, and are 0 otherwise. */
+    int workers;
+    struct sampler *worker; /* [workers] */
+    struct device one;      /* of a worker: the device with one thread, and scratch memory of its own */
 };
 /* How many of `all` answers to sample at once. */
 int sampler_slots(const struct device *d, int all);
-/* Plan (s->arena.total + s->tape.arena.total bytes), then allocate. */
+/* Plan, ask how many bytes of device memory that will be, then allocate. */
 void sampler_plan(struct sampler *s, const struct arch *a, struct device *d, int slots, int max_prompt, int max_new,
                   int max_support);
+size_t sampler_bytes(const struct sampler *s);
 void sampler_commit(struct sampler *s);
 void sampler_free(struct sampler *s);
 /* Answers request q's sample i into out[first sample of q + i], requests in order. Fails when a prompt is longer than

@@ -65,6 +65,17 @@ static void ask(struct asked *a, int V)
         a->out[i] = (struct response){a->ids[i], a->logp[i], a->entropy[i], a->support[i], a->supports[i], 0, 0};
 }
 
+static void assert_sampler(const struct sampler *s)
+{
+    for (int i = 0; i < s->workers; i++)
+        assert_sampler(&s->worker[i]);
+    if (s->workers)
+        return;
+    assert_guards(&s->arena);
+    assert_guards(&s->tape.arena);
+    assert_guards(&s->layout.arena);
+}
+
 static void answer(struct rig *r, struct asked *a, const struct sampling *how, int slots, int32_t end)
 {
     struct sampler s;
@@ -78,9 +89,7 @@ static void answer(struct rig *r, struct asked *a, const struct sampling *how, i
     for (int i = 0; i < a->answers; i++)
         tokens += a->out[i].len;
     assert_int_equal(s.tokens, tokens);
-    assert_guards(&s.arena);
-    assert_guards(&s.tape.arena);
-    assert_guards(&s.layout.arena);
+    assert_sampler(&s);
     sampler_free(&s);
 }
 
@@ -227,6 +236,33 @@ static void slots_and_threads_change_nothing(void **state)
             assert_memory_equal(first.entropy, a->entropy, sizeof first.entropy);
             assert_memory_equal(first.supports, a->supports, sizeof first.supports);
         }
+}
+
+/* A small model's threads sample apart: a single prompt's samples are shared out, and come out as from one thread. */
+static void one_prompt_is_shared_out(void **state)
+{
+    (void)state;
+    static struct asked one, many;
+    enum { ALONE = 4, SLOTS = 17 }; /* the request with most samples */
+    for (int threads = 1; threads <= 2; threads++) {
+        struct asked *a = threads == 1 ? &one : &many;
+        struct rig r;
+        struct sampler s;
+        struct error e = {{0}};
+        rig_open(&r, &cpu_ops, &llama, threads, 16);
+        ask(a, llama.V);
+        sampler_plan(&s, &llama, &r.dev, SLOTS, PROMPT, 90, 0);
+        sampler_commit(&s);
+        assert_int_equal(s.workers, r.dev.threads > 1 ? r.dev.threads : 0);
+        if (sampler_run(&s, &r.model, &a->q[ALONE], 1, &ways[0], 7, RNG_SAMPLE, NULL, 0, a->out, &e))
+            fail_msg("%s", e.text);
+        assert_int_equal(s.tokens, a->q[ALONE].samples * a->q[ALONE].max_new);
+        assert_sampler(&s);
+        sampler_free(&s);
+        rig_close(&r);
+    }
+    assert_memory_equal(one.ids, many.ids, sizeof one.ids);
+    assert_memory_equal(one.logp, many.logp, sizeof one.logp);
 }
 
 static void answers_end_as_documented(void **state)
@@ -582,6 +618,7 @@ int main(void)
         cmocka_unit_test(sampler_is_trainer),
         cmocka_unit_test(a_difference_shows),
         cmocka_unit_test(slots_and_threads_change_nothing),
+        cmocka_unit_test(one_prompt_is_shared_out),
         cmocka_unit_test(answers_end_as_documented),
         cmocka_unit_test(draws_follow_their_key),
         cmocka_unit_test(impossible_requests_are_refused),

@@ -9,7 +9,7 @@
 void report_opening(const struct trainer *t)
 {
     const struct arch *a = &t->s.arch;
-    double megabyte = 1 << 20, sampler = (double)(t->sampler.arena.total + t->sampler.tape.arena.total) / megabyte;
+    double megabyte = 1 << 20, sampler = (double)sampler_bytes(&t->sampler) / megabyte;
     double weights = (double)model_bytes(&t->s.policy, 0) / megabyte, frozen = 0;
     double activations = (double)(t->tape.arena.total + t->frozen_tape.arena.total) / megabyte;
     for (int i = 0; i < t->s.recipe.model_count; i++)

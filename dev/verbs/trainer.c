@@ -219,8 +219,7 @@ static size_t planned_bytes(const struct trainer *t)
         weights += model_bytes(&t->s.policy, t->s.arch.lora.rank && t->s.recipe.models[i].init);
     for (int i = 0; i < t->s.recipe.model_count; i++)
         weights += t->own_tape[i].arena.total;
-    return weights + t->tape.arena.total + t->frozen_tape.arena.total + t->sampler.arena.total +
-           t->sampler.tape.arena.total;
+    return weights + t->tape.arena.total + t->frozen_tape.arena.total + sampler_bytes(&t->sampler);
 }
 
 static const double most_of_machine = 0.9; /* what a run may plan to use where run.memory says nothing */

@@ -28,27 +28,45 @@ size_t cpu_attention_backward_shared(const struct attention_shape *s)
     return round_up((size_t)s->G * s->store * (3 * (size_t)value_width(s) + s->D) * sizeof(float), 64);
 }
 
-struct workspace { /* of a thread, for one tile */
+/* Tiles of one run whose gradients are added to the keys together: each key's gradients then come and go once for all,
+ * and they are what does not fit the first cache. Their scores should fit the second. */
+enum { TOGETHER = 4, TOGETHER_FLOATS = 1 << 16 };
+
+static int tiles_together(int keys)
+{
+    int n = (int)(TOGETHER_FLOATS / (2 * TILE_ROWS * score_stride(keys)));
+    return n < 1 ? 1 : n < TOGETHER ? n : TOGETHER;
+}
+
+struct workspace { /* of a thread, for so many tiles */
     float *score, *dscore, *query, *dout, *dquery;
     struct piece *piece;
+    int tiles;
 };
+
+/* Floats of the scores: what fewer keys need, in more tiles, may be more. */
+static size_t score_floats(int longest)
+{
+    size_t one = 2 * TILE_ROWS * score_stride(longest), all = TOGETHER * one;
+    return all < TOGETHER_FLOATS ? all : one > TOGETHER_FLOATS ? one : TOGETHER_FLOATS;
+}
 
 size_t cpu_attention_backward_scratch(const struct attention_shape *s, int longest)
 {
-    size_t floats = (size_t)TILE_ROWS * (2 * score_stride(longest) + 3 * (size_t)value_width(s));
+    size_t floats = score_floats(longest) + (size_t)TILE_ROWS * (2 * TOGETHER + 1) * (size_t)value_width(s);
     return round_up(floats * sizeof(float) + (size_t)longest * sizeof(struct piece), 64);
 }
 
 static struct workspace workspace_of(const struct device *d, const struct attention_shape *s, int keys)
 {
-    struct workspace w;
-    size_t wide = (size_t)TILE_ROWS * value_width(s);
+    struct workspace w = {.tiles = tiles_together(keys)};
+    size_t rows = (size_t)TILE_ROWS * (size_t)w.tiles, wide = (size_t)value_width(s);
     w.score = scratch_slice(d, cpu_attention_backward_shared(s), cpu_attention_backward_scratch(s, keys));
-    w.dscore = w.score + TILE_ROWS * score_stride(keys);
-    w.query = w.dscore + TILE_ROWS * score_stride(keys);
-    w.dout = w.query + wide;
-    w.dquery = w.dout + wide;
-    w.piece = (struct piece *)(w.dquery + wide);
+    w.dscore = w.score + rows * score_stride(keys);
+    w.query = w.dscore + rows * score_stride(keys);
+    w.dout = w.query + rows * wide;
+    w.dquery = w.dout + rows * wide;
+    w.piece = (struct piece *)(w.dquery + TILE_ROWS * wide);
     return w;
 }
 
@@ -102,32 +120,41 @@ static void row_gradient(float *score, float *dscore, int visible, int keys, flo
         vstore(score + i, p);
         vstore(dscore + i, (vload(dscore + i) - level) * p * by);
     }
-    for (; i < keys; i += LANES) {
+    if (i < visible) {
         ivec mask = seen(i, visible);
         vec p = vexp(vselect(mask, vload(score + i) * by - max, vset(-INFINITY))) * inverse;
         vstore(score + i, p);
         vstore(dscore + i, vselect(mask, (vload(dscore + i) - level) * p * by, vset(0.0f)));
+        i += LANES;
+    }
+    for (; i < keys; i += LANES) {
+        vstore(score + i, vset(0.0f));
+        vstore(dscore + i, vset(0.0f));
     }
 }
 
-/* dvectors[key] += sum over the rows of weight[r][key] * rows[r], going on with each key's chain. */
-static void add_outer(float *dvectors, const float *weight, size_t stride, int count, const float *rows,
-                      const struct piece *p, int pieces, int width)
+/* dvectors[key] += sum over the rows q that see it of weight[r][key] * rows[r], going on with each key's chain. */
+static void add_outer(float *dvectors, const float *weight, size_t stride, const struct pair *q, int count,
+                      const float *rows, const struct piece *p, int pieces, int width)
 {
     struct tile shape = {1, (ptrdiff_t)stride, width, LANES, 2 * LANES, width, 0};
+    int from = 0; /* the first row that sees the tile */
     for (int i = 0; i < pieces; i++)
         for (int t = 0; t < tile_count(p[i].len); t++) {
             int first = tile_first(p[i].len, t), end = tile_end(p[i].len, t);
+            while (q[from].visible <= p[i].pos + first)
+                from++;
+            const float *a = weight + (size_t)from * stride + p[i].pos + first;
             for (int c = 0; c < width;) {
                 int vectors = width - c >= TILE_COLUMNS ? 2 : 1;
-                tile(&shape, end - first, vectors, weight + p[i].pos + first, rows + c, count,
+                tile(&shape, end - first, vectors, a, rows + (size_t)from * width + c, count - from,
                      dvectors + (size_t)(p[i].at + first) * width + c, TILE_CHAIN, NULL);
                 c += vectors * LANES;
             }
         }
 }
 
-static void load_tile(const struct backward *b, const struct pair *q, int rows, const struct workspace *w)
+static void load_tile(const struct backward *b, const struct pair *q, int rows, float *query, float *dout)
 {
     const struct attention_shape *s = b->s;
     int D = s->D, width = value_width(s);
@@ -138,53 +165,70 @@ static void load_tile(const struct backward *b, const struct pair *q, int rows, 
         ask_head(b->dout + of_out, D);
         ask_head(b->out + of_out, D);
         ask_head_write(b->dqkv + of_qkv, D);
-        copy_head(w->query + r * width, b->qkv + (size_t)q[r].row * qkv_width(s) + q[r].head * D, D, width);
-        copy_head(w->dout + r * width, b->dout + ((size_t)q[r].row * s->H + q[r].head) * D, D, width);
+        copy_head(query + r * width, b->qkv + (size_t)q[r].row * qkv_width(s) + q[r].head * D, D, width);
+        copy_head(dout + r * width, b->dout + ((size_t)q[r].row * s->H + q[r].head) * D, D, width);
     }
 }
 
-static void backward_tile(const struct backward *b, const struct pair *q, int rows, int g, int pieces,
+/* Rows of one tile, the first of them number `at` of those together: everything but the keys' gradients. keys: what the
+ * last row of all sees; pieces: of the tile. */
+static void backward_tile(const struct backward *b, const struct pair *q, int rows, int g, int pieces, int at, int keys,
                           const struct workspace *w)
 {
     const struct attention_shape *s = b->s;
-    int D = s->D, width = value_width(s), keys = q[rows - 1].visible;
+    int D = s->D, width = value_width(s);
     size_t stride = score_stride(keys), head = (size_t)g * s->store * width;
-    load_tile(b, q, rows, w);
-    chain_scores(w->score, stride, w->query, rows, b->kv + key_at(s, g, 0), w->piece, pieces, D);
-    chain_scores(w->dscore, stride, w->dout, rows, b->shared.value + key_at(s, g, 0), w->piece, pieces, D);
+    float *score = w->score + at * stride, *dscore = w->dscore + at * stride;
+    float *query = w->query + (size_t)at * width, *dout = w->dout + (size_t)at * width;
+    load_tile(b, q, rows, query, dout);
+    chain_scores(score, stride, query, rows, b->kv + key_at(s, g, 0), w->piece, pieces, D);
+    chain_scores(dscore, stride, dout, rows, b->shared.value + key_at(s, g, 0), w->piece, pieces, D);
     vec along[TILE_ROWS][PARTS]; /* one step for all rows, as in the forward */
     float delta[TILE_ROWS];
     for (int r = 0; r < rows; r++)
-        dot_lanes(along[r], w->dout + r * width, b->out + ((size_t)q[r].row * s->H + q[r].head) * D, D);
+        dot_lanes(along[r], dout + r * width, b->out + ((size_t)q[r].row * s->H + q[r].head) * D, D);
     for (int r = 0; r < rows; r++)
         delta[r] = tree_sum(along[r]);
     for (int r = 0; r < rows; r++)
-        row_gradient(w->score + r * stride, w->dscore + r * stride, q[r].visible, keys, s->scale,
+        row_gradient(score + r * stride, dscore + r * stride, q[r].visible, keys, s->scale,
                      b->stat + 2 * ((size_t)q[r].row * s->H + q[r].head), delta[r]);
-    chain_values(w->dquery, w->dscore, stride, rows, b->shared.key + head, w->piece, pieces, width, TILE_ZERO);
+    chain_values(w->dquery, dscore, stride, rows, b->shared.key + head, w->piece, pieces, width, TILE_ZERO);
     for (int r = 0; r < rows; r++) {
         float *to = b->dqkv + (size_t)q[r].row * qkv_width(s) + (size_t)q[r].head * D;
         for (int i = 0; i < D; i += LANES)
             vstore_n(to + i, vload(w->dquery + r * width + i) + vset(0.0f), D - i);
     }
-    add_outer(b->shared.dkey + head, w->dscore, stride, rows, w->query, w->piece, pieces, width);
-    add_outer(b->shared.dvalue + head, w->score, stride, rows, w->dout, w->piece, pieces, width);
+}
+
+/* Pairs first .. end of a run, in tiles of at most TILE_ROWS, as many as the workspace holds. */
+static void backward_tiles(const struct backward *b, const struct region *region, const struct run *run, int g,
+                           int first, int end, const struct workspace *w)
+{
+    const struct attention_shape *s = b->s;
+    struct pair q[TOGETHER * TILE_ROWS];
+    int count = end - first, width = value_width(s), pieces = 0;
+    size_t head = (size_t)g * s->store * width;
+    run_pairs(q, run, s, g, first, count);
+    int keys = run->pos + (end - 1) / (s->H / s->G) + 1; /* what the last row sees */
+    for (int i = 0; i < tile_count(count); i++) {
+        int at = tile_first(count, i), rows = tile_end(count, i) - at;
+        pieces = chain_pieces(w->piece, region, run->region, q[at + rows - 1].visible);
+        backward_tile(b, q + at, rows, g, pieces, at, keys, w);
+    }
+    add_outer(b->shared.dkey + head, w->dscore, score_stride(keys), q, count, w->query, w->piece, pieces, width);
+    add_outer(b->shared.dvalue + head, w->score, score_stride(keys), q, count, w->dout, w->piece, pieces, width);
 }
 
 static void backward_run(const struct device *d, const struct backward *b, const struct region *region,
                          const struct run *run, int g)
 {
-    int pairs = run->len * (b->s->H / b->s->G);
+    int pairs = run->len * (b->s->H / b->s->G), most;
     if (pairs == 0)
         return;
     struct workspace w = workspace_of(d, b->s, run->pos + run->len);
-    for (int i = 0; i < tile_count(pairs); i++) {
-        struct pair q[TILE_ROWS];
-        int rows = tile_end(pairs, i) - tile_first(pairs, i);
-        run_pairs(q, run, b->s, g, tile_first(pairs, i), rows);
-        int pieces = chain_pieces(w.piece, region, run->region, q[rows - 1].visible);
-        backward_tile(b, q, rows, g, pieces, &w);
-    }
+    most = TILE_ROWS * w.tiles;
+    for (int n = (pairs + most - 1) / most, i = 0; i < n; i++)
+        backward_tiles(b, region, run, g, (int)((long)pairs * i / n), (int)((long)pairs * (i + 1) / n), &w);
 }
 
 static void finish_run(const struct backward *b, const struct region *region, const struct run *run, int g)

@@ -20,12 +20,13 @@ static inline int threads_for(const struct device *d, double work)
     return work > 3e6 ? d->threads : 1;
 }
 
-static inline int thread_number(void)
+/* Devices of one thread may work side by side, each in a thread of its own. */
+static inline int thread_number(const struct device *d)
 {
 #ifdef _OPENMP
-    return omp_get_thread_num();
+    return d->threads > 1 ? omp_get_thread_num() : 0;
 #else
-    return 0;
+    return 0 * d->threads;
 #endif
 }
 
@@ -58,7 +59,7 @@ static inline float *scratch_slice(const struct device *d, size_t shared, size_t
         die("scratch memory: a row needs %zu bytes a thread, %zu are reserved; call device_reserve with the largest "
             "shape",
             bytes, each);
-    return (float *)((char *)d->scratch + shared + each * (size_t)thread_number());
+    return (float *)((char *)d->scratch + shared + each * (size_t)thread_number(d));
 }
 
 /* memory.c */
