@@ -53,9 +53,10 @@ static json_t *answer_line(const struct text *line, line_answer *answer, void *c
         return NULL;
     }
     json_t *object = json_parse_zeros(line->s, (size_t)line->len, e), *out = NULL;
-    if (!object && strncmp(e->text, every_line, sizeof every_line - 1) == 0)
+    if (!object && strncmp(e->text, every_line, sizeof every_line - 1) == 0) {
         memmove(e->text, e->text + sizeof every_line - 1, strlen(e->text) - sizeof every_line + 2);
-    else if (object && !json_is_object(object))
+        fail_in(e, "no JSON");
+    } else if (object && !json_is_object(object))
         fail(e, "the line holds JSON but no object");
     else if (object)
         out = answer(context, object, e);

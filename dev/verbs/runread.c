@@ -115,6 +115,8 @@ int run_read(struct run_files *r, const char *dir, struct error *e)
     snprintf(r->dir, sizeof r->dir, "%s", dir);
     while (len > 1 && r->dir[len - 1] == '/')
         r->dir[--len] = 0;
+    if (!file_is_directory(r->dir))
+        return fail(e, "%s: there is no such directory; a run leaves one, by default out/RECIPE-SEED", r->dir);
     const char *base = strrchr(r->dir, '/');
     snprintf(r->label, sizeof r->label, "%.199s", base && base[1] ? base + 1 : r->dir);
     if (read_lines(&r->log, r->dir, "log.jsonl", 1, e) || read_lines(&r->eval, r->dir, "eval.jsonl", 0, e) ||
