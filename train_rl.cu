@@ -3,8 +3,9 @@
  * What the rows compute is said in model/backend.h and shown plainly in model/backend_ref.c. The rows are in
  * model/cuda/, one file a kind. Two tables: in fp32 throughout, with our own products, the promises of backend.h hold
  * as on the CPU, so the sampler's numbers are the trainer's bit for bit and a run depends on its seed alone. In mixed
- * precision (run.precision=bf16) products are cuBLASLt's: model/cuda/product16.cuh says what then holds. */
-#include "model/cuda/attention_backward.cuh"
+ * precision (run.precision=bf16) products are cuBLASLt's, and attention takes the matrix units:
+ * model/cuda/product16.cuh and attention_bf16.cuh say what then holds. */
+#include "model/cuda/attention_bf16_backward.cuh"
 #include "model/cuda/elementwise.cuh"
 #include "model/cuda/linear.cuh"
 #include "model/cuda/memory.cuh"
@@ -29,9 +30,10 @@ static size_t cuda_scratch_bytes(const struct device *d, enum scratch_row row, c
     return 0;
 }
 
-/* Rows of both tables; those that differ with the precision look at ops->bf16 or at the handles. */
+/* Rows of both tables; kind: of attention. Others that differ with the precision look at ops->bf16 or at the handles.
+ */
 /* clang-format off */
-#define CUDA_ROWS \
+#define CUDA_ROWS(kind) \
     .alloc = cuda_alloc, \
     .release = cuda_release, \
     .upload = cuda_upload, \
@@ -53,10 +55,10 @@ static size_t cuda_scratch_bytes(const struct device *d, enum scratch_row row, c
     .linear_backward_input = cuda_linear_backward_input, \
     .linear_backward_weight = cuda_linear_backward_weight, \
     .rotary = cuda_rotary, \
-    .store_reals = cuda_store_reals, \
-    .store = cuda_store, \
-    .attention_forward = cuda_attention_forward, \
-    .attention_backward = cuda_attention_backward, \
+    .store_reals = cuda_store_reals##kind, \
+    .store = cuda_store##kind, \
+    .attention_forward = cuda_attention_forward##kind, \
+    .attention_backward = cuda_attention_backward##kind, \
     .gelu_forward = cuda_gelu_forward, \
     .gelu_backward = cuda_gelu_backward, \
     .swiglu_forward = cuda_swiglu_forward, \
@@ -73,11 +75,11 @@ static size_t cuda_scratch_bytes(const struct device *d, enum scratch_row row, c
 /* clang-format on */
 
 const struct ops cuda_ops = {
-    .name = "cuda", .real_bytes = sizeof(float), .open = gpu_open, .close = gpu_close, CUDA_ROWS};
+    .name = "cuda", .real_bytes = sizeof(float), .open = gpu_open, .close = gpu_close, CUDA_ROWS()};
 const struct ops cuda_bf16_ops = {.name = "cuda bf16",
                                   .real_bytes = sizeof(float),
                                   .open = gpu_open,
                                   .close = gpu_close,
                                   .bf16 = 1,
                                   .prepare = cuda16_prepare,
-                                  CUDA_ROWS};
+                                  CUDA_ROWS(_bf16)};

@@ -41,7 +41,8 @@ struct tape_part {
  * (outputs of the two norms of a layer, of the activation and the hidden states of the head) and what comes out of one
  * only to go into an activation (up), with the gradients of both (dact, dup). All else stays in fp32: the weights that
  * are trained, their gradients and moments, the residual stream, statistics of norms and attention, queries, keys and
- * values, the attention's output, logits, and the gradients of all these, which are rounded when they are multiplied.
+ * values, the attention's output, logits, and the gradients of all these, which are rounded when they are multiplied;
+ * the store keeps keys and values in bf16.
  *
  * Every buffer of the tape with its size; one list for planning and for handing out pointers. */
 static int tape_parts(struct tape *t, struct tape_part *part)

@@ -9,6 +9,7 @@
  */
 #ifndef CUDA_HOST_H
 #define CUDA_HOST_H
+#include <math.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -52,6 +53,10 @@ struct host_thread {
     enum host_state state;
     int thread;
 };
+struct host_fragments { /* of a thread, for a product or a load by its warp */
+    uint32_t a[4], b[2];
+    const uint32_t *row;
+};
 static struct {
     int thread, block, block_y, blocks, threads;
     float *shared;
@@ -61,6 +66,7 @@ static struct {
     struct host_thread fiber[HOST_THREADS], *current;
     struct host_thread *of[HOST_THREADS]; /* which fiber runs a thread that waits */
     float slot[2][HOST_THREADS];          /* what warps exchange */
+    struct host_fragments fragment[2][HOST_THREADS];
     int turn[HOST_THREADS];
     const void *scheduler_stack;
     size_t scheduler_bytes;
@@ -260,6 +266,90 @@ DEVICE float warp_max(float x)
     for (int i = 1; i < HOST_WARP; i++)
         most = most > all[i] ? most : all[i];
     return most;
+}
+
+/* The 4 numbers of this thread's neighbours, in a fixed order. */
+DEVICE const float *host_quad(float x)
+{
+    return host_exchange(x) + host_grid.thread % HOST_WARP / 4 * 4;
+}
+
+DEVICE float quad_sum(float x)
+{
+    const float *all = host_quad(x);
+    return (all[0] + all[1]) + (all[2] + all[3]);
+}
+
+DEVICE float quad_max(float x)
+{
+    const float *all = host_quad(x);
+    float low = fmaxf(all[0], all[1]), high = fmaxf(all[2], all[3]);
+    return fmaxf(low, high);
+}
+
+DEVICE float quick_exp(float x)
+{
+    return exp2f(x * 1.44269504f);
+}
+
+/* To the nearest, ties to even; NaN becomes the one that the GPU makes. */
+DEVICE uint32_t host_bf16(float x)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return x != x ? 0x7fff : (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+}
+
+DEVICE uint32_t two_bf16(float low, float high)
+{
+    return host_bf16(low) | host_bf16(high) << 16;
+}
+
+DEVICE double host_half(uint32_t word, int high)
+{
+    uint32_t bits = high ? word & 0xffff0000u : word << 16;
+    float x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+/* Every thread of the warp leaves its fragments; returns those of the warp. */
+DEVICE const struct host_fragments *host_exchange_fragments(struct host_fragments mine)
+{
+    int t = host_grid.thread, turn = host_grid.turn[t]++ & 1;
+    host_grid.fragment[turn][t] = mine;
+    host_leave(HOST_AT_WARP);
+    return host_grid.fragment[turn] + t / HOST_WARP * HOST_WARP;
+}
+
+/* Exact products, added in double: the GPU's order of additions is not known. */
+DEVICE void multiply_tile(float c[4], const uint32_t a[4], const uint32_t b[2])
+{
+    struct host_fragments mine = {{a[0], a[1], a[2], a[3]}, {b[0], b[1]}, NULL};
+    const struct host_fragments *all = host_exchange_fragments(mine);
+    int lane = host_grid.thread % HOST_WARP;
+    for (int i = 0; i < 4; i++) {
+        int row = lane / 4 + i / 2 * 8, column = lane % 4 * 2 + i % 2;
+        double sum = c[i];
+        for (int k = 0; k < 16; k++)
+            sum += host_half(all[row % 8 * 4 + k % 8 / 2].a[row / 8 + k / 8 * 2], k % 2) *
+                   host_half(all[column * 4 + k % 8 / 2].b[k / 8], k % 2);
+        c[i] = (float)sum;
+    }
+}
+
+DEVICE void load_transposed(uint32_t to[4], const uint32_t *row)
+{
+    struct host_fragments mine = {{0}, {0}, row};
+    const struct host_fragments *all = host_exchange_fragments(mine);
+    int lane = host_grid.thread % HOST_WARP, column = lane / 4;
+    if ((uintptr_t)row % 16 != 0)
+        die("kernel: a row of a matrix in shared memory begins at an address that 16 does not divide");
+    for (int i = 0; i < 4; i++) {
+        uint32_t first = all[8 * i + lane % 4 * 2].row[column / 2],
+                 second = all[8 * i + lane % 4 * 2 + 1].row[column / 2];
+        to[i] = column % 2 ? first >> 16 | (second & 0xffff0000u) : (first & 0xffff) | second << 16;
+    }
 }
 
 DEVICE int count_up(int *counter, int by)

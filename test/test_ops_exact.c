@@ -324,6 +324,43 @@ static void test_attention_views(void **state)
     check_attention(cpu_of(state), 2, 1, 64, 60);
 }
 
+/* A chain longer than any table's blocks at fixed positions take to come round: all rows at once, then the last ones
+ * alone, as the sampler asks for them. Inputs are numbers that bf16 holds too. */
+enum { LONG_CHAIN = 1300, LONG_LAST = 3 };
+
+static size_t run_long_chain(struct context *c, const void *spec, double *out)
+{
+    const struct attention_shape *s = spec;
+    static struct tree t;
+    memset(&t, 0, sizeof t);
+    tree_add(&t, -1, LONG_CHAIN, 0);
+    reserve(c, SCRATCH_ATTENTION, (struct scratch_shape){.rows = t.rows, .attention = *s, .longest = LONG_CHAIN});
+    size_t width = (size_t)(s->H + 2 * s->G) * s->D, wide = (size_t)s->H * s->D, first = LONG_CHAIN - LONG_LAST;
+    double *v = malloc(LONG_CHAIN * width * sizeof *v);
+    for (size_t i = 0; i < LONG_CHAIN * width; i++)
+        v[i] = floor(value(81, i) * 128) / 128;
+    struct rows all = tree_rows(c, &t), last = all;
+    struct run run = {0, 0, LONG_LAST, (int32_t)first};
+    Dev none = {0}, qkv = tensor_from(c, v, LONG_CHAIN * width), kv = tensor(c, CALL_PURE(c, store_reals, s));
+    Dev y = tensor(c, LONG_CHAIN * wide), again = tensor(c, LONG_LAST * wide);
+    free(v);
+    last.count = LONG_LAST;
+    last.run = ints(c, (int32_t *)&run, 4);
+    CALL(c, store, kv, qkv, &all, s);
+    CALL(c, attention_forward, y, none, qkv, kv, &all, s);
+    CALL(c, attention_forward, again, none, dev_at(&c->dev, qkv, first * width), kv, &last, s);
+    size_t n = tensor_read(c, out, y, LONG_CHAIN * wide);
+    n += tensor_read(c, out + n, again, LONG_LAST * wide);
+    assert_memory_equal(out + first * wide, out + LONG_CHAIN * wide, LONG_LAST * wide * sizeof *out);
+    return n;
+}
+
+static void test_attention_long(void **state)
+{
+    struct attention_shape s = shape_of(2, 1, 4, LONG_CHAIN / KV_ALIGN * KV_ALIGN + KV_ALIGN);
+    compare(*state, run_long_chain, &s, (LONG_CHAIN + LONG_LAST) * 8, 60, NULL);
+}
+
 /* Backward: groups in one call or several, runs whole or cut. */
 static void test_attention_backward_parts(void **state)
 {
@@ -573,11 +610,17 @@ static void test_exp_log(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_forward_chain),   cmocka_unit_test(test_input_chain),
-        cmocka_unit_test(test_weight_chain),    cmocka_unit_test(test_norm_parts),
-        cmocka_unit_test(test_attention_views), cmocka_unit_test(test_attention_backward_parts),
-        cmocka_unit_test(test_sampled_logp),    cmocka_unit_test(test_laws),
-        cmocka_unit_test(test_sampling_edges),  cmocka_unit_test(test_outside_support),
+        cmocka_unit_test(test_forward_chain),
+        cmocka_unit_test(test_input_chain),
+        cmocka_unit_test(test_weight_chain),
+        cmocka_unit_test(test_norm_parts),
+        cmocka_unit_test(test_attention_views),
+        cmocka_unit_test(test_attention_long),
+        cmocka_unit_test(test_attention_backward_parts),
+        cmocka_unit_test(test_sampled_logp),
+        cmocka_unit_test(test_laws),
+        cmocka_unit_test(test_sampling_edges),
+        cmocka_unit_test(test_outside_support),
         cmocka_unit_test(test_exp_log),
     };
     return cmocka_run_group_tests_name("operations, bit for bit", tests, suite_open, suite_close);

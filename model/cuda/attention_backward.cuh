@@ -180,16 +180,11 @@ KERNEL(key_backward_kernel, ATTENTION_THREADS, attention)
     }
 }
 
-static size_t cuda_attention_scratch(int rows, const struct attention_shape *s)
-{
-    return (size_t)rows * s->H * sizeof(float);
-}
-
 static void cuda_attention_backward(struct device *d, Dev dqkv, Dev dout, Dev out, Dev stat, Dev qkv, Dev kv,
                                     const struct rows *r, const struct attention_shape *s)
 {
     struct attention a = attention_of_batch(r, s);
-    float *delta = scratch_of(d, cuda_attention_scratch(r->count, s));
+    float *delta = scratch_of(d, (size_t)r->count * s->H * sizeof(float));
     a.dout = reals(dout);
     a.out = reals(out);
     a.to = delta;
@@ -199,6 +194,7 @@ static void cuda_attention_backward(struct device *d, Dev dqkv, Dev dout, Dev ou
     a.stat = reals(stat);
     a.qkv = reals(qkv);
     a.kv = reals(kv);
+    a.fours = s->D % 4 == 0 && (uintptr_t)kv.p % 16 == 0;
     LAUNCH(query_backward_kernel, d, tile_blocks(r->count, r->runs, s->H / s->G, QUERIES), s->G,
            backward_bytes(s->D, QUERIES), a);
     LAUNCH(key_backward_kernel, d, tile_blocks(r->count, r->runs, 1, KEYS), s->G, backward_bytes(s->D, 2 * KEYS), a);

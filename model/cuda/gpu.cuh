@@ -21,7 +21,7 @@
     static __global__ void __launch_bounds__(threads) name(const struct type a)
 /* As much shared memory as the launch asked for. */
 #define SHARED_FLOATS(name)                                                                                            \
-    extern __shared__ float shared_floats[];                                                                           \
+    extern __shared__ __align__(16) float shared_floats[];                                                             \
     float *name = shared_floats
 #define LAUNCH(name, d, blocks, blocks_y, bytes, argument)                                                             \
     do {                                                                                                               \
@@ -206,6 +206,55 @@ DEVICE float warp_max(float x)
         x = x > y ? x : y;
     }
     return x;
+}
+
+/* Over the 4 neighbouring threads that share rows of a matrix product's result: pairs 1 apart, then 2. */
+DEVICE float quad_sum(float x)
+{
+    x += __shfl_xor_sync(0xffffffffu, x, 1);
+    return x + __shfl_xor_sync(0xffffffffu, x, 2);
+}
+
+DEVICE float quad_max(float x)
+{
+    x = fmaxf(x, __shfl_xor_sync(0xffffffffu, x, 1));
+    return fmaxf(x, __shfl_xor_sync(0xffffffffu, x, 2));
+}
+
+/* e^x of the special function unit, for mixed precision: some 2^-21 off; e^-infinity is 0. */
+DEVICE float quick_exp(float x)
+{
+    float y;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x * 1.44269504f));
+    return y;
+}
+
+/* Two numbers rounded to the nearest bf16 (ties to even) in one word. */
+DEVICE uint32_t two_bf16(float low, float high)
+{
+    uint32_t word;
+    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(word) : "f"(high), "f"(low));
+    return word;
+}
+
+/* c[16][8] += a[16][16] b[16][8] in bf16 by the threads of a warp, each with its fragments (m16n8k16 of the PTX ISA).
+ */
+DEVICE void multiply_tile(float c[4], const uint32_t a[4], const uint32_t b[2])
+{
+    asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
+        "{%0,%1,%2,%3};"
+        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+
+/* Four 8 x 8 matrices of bf16 in shared memory, transposed, a word of each to every thread: threads 8 i .. 8 i + 7 name
+ * the rows of matrix i, each of 16 bytes at an address divisible by 16. */
+DEVICE void load_transposed(uint32_t to[4], const uint32_t *row)
+{
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
+                 : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
+                 : "r"((uint32_t)__cvta_generic_to_shared(row))
+                 : "memory");
 }
 
 /* Adds to a counter in shared or global memory; returns what it was. */
