@@ -19,7 +19,7 @@ static void linear_item(const struct linear *l, int m0, int m1, int n0, int n1, 
         struct product p = {.k = least(each, l->K - k0), .panel = (size_t)l->K * PANEL};
         /* Two vectors fill a panel at 16 lanes: then the next pair lies in the next panel. */
         p.shape = (struct tile){0, 1, PANEL, LANES, TILE_COLUMNS == PANEL ? (ptrdiff_t)p.panel : TILE_COLUMNS, l->N, 0};
-        product_operand(&p, scratch, l->in + (size_t)m0 * l->K + k0, m1 - m0, l->K);
+        product_operand(&p, scratch, l->in + (size_t)m0 * l->K + k0, m1 - m0, l->K, n1 - n0);
         p.w = l->W + k0 * PANEL;
         p.out = l->out + (size_t)m0 * l->N;
         p.mode = i ? TILE_CHAIN : TILE_ZERO;
@@ -32,7 +32,7 @@ size_t cpu_linear_scratch(int rows, int N, int K)
 {
     (void)N;
     (void)K;
-    return round_up((size_t)least(rows, ROW_BLOCK) * ROW_STRIDE * sizeof(float), 64);
+    return round_up(product_floats(rows) * sizeof(float), 64);
 }
 
 void cpu_linear_forward(struct device *d, Dev out, Dev in, Dev W, Dev b, int M, int N, int K)

@@ -24,23 +24,29 @@ static int rows_together(int N)
 
 static size_t input_scratch(int rows, int N)
 {
-    return ((size_t)least(round_up((size_t)N, PANEL), STEP_BLOCK) * PANEL +
-            (size_t)least(rows, ROW_BLOCK) * ROW_STRIDE) *
-           sizeof(float);
+    return ((size_t)least(round_up((size_t)N, PANEL), STEP_BLOCK) * PANEL + product_floats(rows)) * sizeof(float);
 }
 
-/* to[n][32 inputs] from rows n0 .. n0+n of W, inputs k .. k+32; beyond K: zero. The next 32 inputs are asked for. */
-static void transpose_panel(float *to, const struct input_gradient *g, int n0, int n, int k)
+/* to[n][32 inputs] from rows n0 .. n0+n of W, inputs k .. k+32; beyond K: zero. `ask` for the inputs behind them, a
+ * part before each block: all at once would keep the blocks waiting. */
+static void transpose_panel(float *to, const struct input_gradient *g, int n0, int n, int k, int ask)
 {
     int inputs = (int)least(PANEL, g->K - k);
     if (inputs < PANEL)
         memset(to, 0, (size_t)n * PANEL * sizeof *to);
-    for (int i = 0; i < n; i += PANEL) {
-        const float *from = g->W + weight_at(n0 + i, k, g->K);
-        for (int j = 0; k + PANEL < g->K && j < PANEL; j++)
-            for (int l = 0; l < PANEL; l += GROUP)
-                __builtin_prefetch(from + (PANEL + j) * PANEL + l, 0, 2);
-        transpose(to + (size_t)i * PANEL, PANEL, from, PANEL, inputs, (int)least(PANEL, n - i));
+    for (int i = 0; i < n; i += PANEL, to += PANEL * PANEL) {
+        const float *from = g->W + weight_at(n0 + i, k, g->K), *next = from + PANEL * PANEL;
+        int outputs = (int)least(PANEL, n - i);
+        if (inputs < PANEL || outputs < PANEL) {
+            transpose(to, PANEL, from, PANEL, inputs, outputs);
+            continue;
+        }
+        for (int r = 0; r < PANEL; r += LANES)
+            for (int c = 0; c < PANEL; c += LANES, next += LANES * LANES) {
+                for (int l = 0; ask && l < LANES * LANES; l += GROUP)
+                    __builtin_prefetch(next + l, 0, 2);
+                transpose_block(to + c * PANEL + r, PANEL, from + r * PANEL + c, PANEL, LANES, LANES);
+            }
     }
 }
 
@@ -53,9 +59,12 @@ static void input_item(const struct input_gradient *g, int m0, int rows, int k0,
         int n0 = i * each;
         struct product p = {.w = scratch, .k = least(each, g->N - n0), .mode = i ? TILE_CHAIN : TILE_ZERO};
         p.shape = (struct tile){0, 1, PANEL, LANES, TILE_COLUMNS, g->K, 0};
-        product_operand(&p, copy, g->dout + (size_t)m0 * g->N + n0, rows, g->N);
+        p.next_step = (size_t)PANEL * g->K;
+        product_operand(&p, copy, g->dout + (size_t)m0 * g->N + n0, rows, g->N, k1 - k0);
         for (int k = k0; k < k1; k += PANEL) {
-            transpose_panel(scratch, g, n0, (int)p.k, k);
+            int more = k + PANEL < k1;
+            transpose_panel(scratch, g, n0, (int)p.k, k, more && !p.packed);
+            p.next = more ? g->W + weight_at(n0, k + PANEL, g->K) : NULL;
             p.out = g->din + (size_t)m0 * g->K + k;
             product_rows(&p, rows, 0, (int)least(PANEL, k1 - k));
         }
@@ -83,15 +92,13 @@ void cpu_linear_backward_input(struct device *d, Dev din, Dev dout, Dev W, int M
 
 /* ---- weight ---- */
 
-/* A work item has at most so many panels of outputs and tiles of inputs: packed, a block of them stays in the second
- * cache. The distance of packed tiles is odd in lines, so that those of one row fall into different sets of the first.
- */
+/* A work item packs the inputs of some blocks once, at most so many tiles, which stay in the second cache, and one
+ * panel of outputs at a time. The distance of packed tiles is odd in lines, so that those of one row fall into
+ * different sets of the first cache. */
 enum {
-    PANELS = 8,
-    TILES = 16,
-    X_STRIDE = 16,
-    X_TILE = (BLOCK_ROWS + 1) * X_STRIDE,
-    PANEL_ROWS = (BLOCK_ROWS + 1) * PANEL
+    TILES = STEP_BLOCK / TILE_ROWS + 1,
+    X_TILE = (BLOCK_ROWS + 1) * TILE_PACK,
+    WEIGHT_SCRATCH = (BLOCK_ROWS * PANEL + TILES * X_TILE) * sizeof(float)
 };
 
 struct weight_gradient {
@@ -101,96 +108,117 @@ struct weight_gradient {
     int blocks, N, K;
 };
 
-enum { WEIGHT_SCRATCH = (PANELS * PANEL_ROWS + TILES * X_TILE) * sizeof(float) };
+/* Consecutive blocks of at most BLOCK_ROWS rows together: a tile of the gradient receives them while it is near. */
+struct batch {
+    const struct span *block;
+    int blocks, first, rows; /* first .. first+rows: those of the first block to those of the last */
+};
 
-/* Rows are read along, all their panels or tiles at once: across they would be one line of the cache a page. Later rows
- * are asked for. */
-enum { ROWS_AHEAD = 3 };
-
-INLINE void ask_row(const float *from, int floats)
+static struct batch batch_from(const struct weight_gradient *g, int b)
 {
-    for (int i = 0; i < floats; i += GROUP)
-        __builtin_prefetch(from + i);
+    struct batch s = {g->block + b, 1, g->block[b].start, 0};
+    for (int rows = g->block[b].len; b + s.blocks < g->blocks; s.blocks++) {
+        rows += g->block[b + s.blocks].len;
+        if (rows > BLOCK_ROWS)
+            break;
+    }
+    const struct span *last = s.block + s.blocks - 1;
+    s.rows = last->start + last->len - s.first;
+    return s;
 }
 
-/* packed[panel][row][32] = columns n .. n + panels * 32 of dout, zero beyond N. */
-static void pack_panels(float *packed, const struct weight_gradient *g, struct span s, int n, int panels)
+/* packed[row][32] = columns n .. n+32 of dout, zero beyond N. */
+static void pack_panel(float *packed, const struct weight_gradient *g, struct batch s, int n)
 {
-    int columns = (int)least((long)panels * PANEL, g->N - n), ahead = columns < g->N ? ROWS_AHEAD : BLOCK_ROWS;
-    for (int r = 0; r < s.len; r++) {
-        const float *from = g->dout + (size_t)(s.start + r) * g->N + n;
-        float *to = packed + (size_t)r * PANEL;
-        if (r + ahead < s.len)
-            ask_row(from + (size_t)ahead * g->N, columns);
-        int c = 0;
-        for (; c + PANEL <= columns; c += PANEL, to += PANEL_ROWS) {
+    for (int b = 0; b < s.blocks; b++)
+        for (int r = 0; r < s.block[b].len; r++, packed += PANEL) {
+            const float *from = g->dout + (size_t)(s.block[b].start + r) * g->N + n;
             UNROLL
             for (int l = 0; l < PANEL; l += LANES)
-                vstore(to + l, vload(from + c + l));
+                vstore(packed + l, n + l < g->N ? vload_n(from + l, g->N - n - l, 0) : vset(0.0f));
         }
-        for (int l = 0; c < columns && l < PANEL; l += LANES)
-            vstore(to + l, c + l < columns ? vload_n(from + c + l, columns - c - l, 0) : vset(0.0f));
-    }
 }
 
-/* db += the sums of a packed panel's columns, each a chain over the rows. */
-static void add_sums(float *db, const float *panel, int rows)
+/* db += the sums of a packed panel's columns, each a chain over the rows of a block. */
+static void add_sums(float *db, const float *panel, struct batch s)
 {
-    for (int c = 0; c < PANEL; c += LANES) {
-        vec sum = vset(0.0f);
-        for (int r = 0; r < rows; r++)
-            sum = sum + vload(panel + (size_t)r * PANEL + c);
-        vstore(db + c, vload(db + c) + sum);
-    }
+    for (int b = 0; b < s.blocks; panel += (size_t)s.block[b].len * PANEL, b++)
+        for (int c = 0; c < PANEL; c += LANES) {
+            vec sum = vset(0.0f);
+            for (int r = 0; r < s.block[b].len; r++)
+                sum = sum + vload(panel + (size_t)r * PANEL + c);
+            vstore(db + c, vload(db + c) + sum);
+        }
 }
 
-/* x[tile][row][16] = 16 inputs from the tile's first, zero beyond K. */
-static void pack_activations(float *x, const struct weight_gradient *g, struct span s, const int *first, int tiles)
+/* x[tile][row][TILE_PACK] = inputs from the tile's first, zero beyond K. Rows are read along, all their tiles at once:
+ * across they would be one line of the cache a page. Later rows are asked for. */
+static void pack_inputs(float *x, const struct weight_gradient *g, struct span s, const int *first, int tiles)
 {
-    int columns = first[tiles] - first[0], ahead = columns < g->K ? ROWS_AHEAD : BLOCK_ROWS;
+    enum { ROWS_AHEAD = 3 };
     int whole = tiles; /* those that do not reach beyond K */
-    while (whole > 0 && first[whole - 1] + X_STRIDE > g->K)
+    while (whole > 0 && first[whole - 1] + TILE_PACK > g->K)
         whole--;
     for (int r = 0; r < s.len; r++) {
         const float *from = g->in + (size_t)(s.start + r) * g->K;
-        float *to = x + (size_t)r * X_STRIDE;
-        if (r + ahead < s.len)
-            ask_row(from + (size_t)ahead * g->K + first[0], columns);
+        size_t ahead = r + ROWS_AHEAD < s.len ? (size_t)ROWS_AHEAD * g->K : 0;
+        float *to = x + (size_t)r * TILE_PACK;
         for (int i = 0; i < whole; i++, to += X_TILE) {
+            __builtin_prefetch(from + first[i] + ahead);
             UNROLL
-            for (int j = 0; j < X_STRIDE; j += LANES)
+            for (int j = 0; j < TILE_PACK; j += LANES)
                 vstore(to + j, vload(from + first[i] + j));
         }
         for (int i = whole; i < tiles; i++, to += X_TILE)
-            for (int j = 0; j < X_STRIDE; j += LANES) {
+            for (int j = 0; j < TILE_PACK; j += LANES) {
                 int k = first[i] + j;
                 vstore(to + j, k < g->K ? vload_n(from + k, g->K - k, 0) : vset(0.0f));
             }
     }
 }
 
-/* Panels p0 .. p1, inputs k0 .. k1 of the gradient, one block after the other. */
+/* Tile i of so many, from column n on and input k on. It asks for the tile after it and for its share of the next
+ * panel's rows. */
+static void weight_tile(const struct weight_gradient *g, struct batch s, int n, int k, int rows, int i, int tiles,
+                        const float *x, const float *panel)
+{
+    float *c = g->dW + weight_at(n, k, g->K);
+    struct ask ask[3] = {{c + (size_t)rows * PANEL, PANEL, rows}}, none = ASK_END(c);
+    long from = (long)s.rows * i / tiles, share = (long)s.rows * (i + 1) / tiles - from;
+    ask[1] = none;
+    ask[2] = none;
+    if (n + PANEL < g->N && share > 0)
+        ask[1] = (struct ask){g->dout + (size_t)(s.first + from) * g->N + n + PANEL, g->N, share};
+    for (int b = 0; b < s.blocks; b++) {
+        tile_packed(rows, x, panel, s.block[b].len, c, PANEL, TILE_ADD, NULL, b ? &none : ask);
+        x += (size_t)s.block[b].len * TILE_PACK;
+        panel += (size_t)s.block[b].len * PANEL;
+    }
+}
+
+/* Panels p0 .. p1, inputs k0 .. k1 of the gradient. */
 static void weight_item(const struct weight_gradient *g, int p0, int p1, int k0, int k1, float *scratch)
 {
-    float *panel = scratch, *x = scratch + PANELS * PANEL_ROWS;
+    float *panel = scratch, *x = scratch + BLOCK_ROWS * PANEL;
     int tiles = tile_count(k1 - k0), first[TILES + 1];
-    struct tile shape = {1, X_STRIDE, PANEL, LANES, TILE_COLUMNS, PANEL, 0};
     for (int i = 0; i < tiles; i++)
         first[i] = k0 + tile_first(k1 - k0, i);
     first[tiles] = k1;
-    for (int b = 0; b < g->blocks; b++) {
-        struct span s = g->block[b];
-        pack_panels(panel, g, s, p0 * PANEL, p1 - p0);
-        for (int p = p0; g->db && k0 == 0 && p < p1; p++)
-            add_sums(g->db + p * PANEL, panel + (size_t)(p - p0) * PANEL_ROWS, s.len);
-        if (tiles)
-            pack_activations(x, g, s, first, tiles);
-        for (int p = p0; p < p1; p++)
-            for (int i = 0; i < tiles; i++)
-                for (int part = 0; part < PANEL; part += TILE_COLUMNS)
-                    tile(&shape, first[i + 1] - first[i], 2, x + (size_t)i * X_TILE,
-                         panel + (size_t)(p - p0) * PANEL_ROWS + part, s.len,
-                         g->dW + weight_at(p * PANEL, first[i], g->K) + part, TILE_ADD, NULL);
+    for (int b = 0; b < g->blocks;) {
+        struct batch s = batch_from(g, b);
+        float *to = x;
+        for (int i = 0; i < s.blocks && tiles; to += (size_t)s.block[i].len * TILE_PACK, i++)
+            pack_inputs(to, g, s.block[i], first, tiles);
+        for (int p = p0; p < p1; p++) {
+            pack_panel(panel, g, s, p * PANEL);
+            if (g->db && k0 == 0)
+                add_sums(g->db + p * PANEL, panel, s);
+            for (int part = 0; part < PANEL; part += TILE_COLUMNS)
+                for (int i = 0; i < tiles; i++)
+                    weight_tile(g, s, p * PANEL + part, first[i], first[i + 1] - first[i], i, tiles,
+                                x + (size_t)i * X_TILE, panel + part);
+        }
+        b += s.blocks;
     }
 }
 
@@ -216,14 +244,10 @@ void cpu_linear_backward_weight(struct device *d, Dev dW, Dev db, Dev dout, Dev 
     if (N <= 0 || (K <= 0 && !g.db))
         return;
     int threads = threads_for(d, 2.0 * rows * N * K);
-    int panels = (N + PANEL - 1) / PANEL, groups = (panels + PANELS - 1) / PANELS;
-    int parts = (K + TILES * TILE_ROWS - 1) / (TILES * TILE_ROWS);
-    if (groups * parts < 2 * threads) { /* few: one item a thread, since each packs its operands for itself */
-        groups = (int)least(panels, threads > groups ? threads : groups);
-        int more = (int)least((K + TILE_ROWS - 1) / TILE_ROWS, (threads + groups - 1) / groups);
-        parts = more > parts ? more : parts;
-    }
+    int panels = (N + PANEL - 1) / PANEL, parts = (K + STEP_BLOCK - 1) / STEP_BLOCK, groups = 1;
     parts = parts < 1 ? 1 : parts;
+    if (threads > 1) /* few: each packs its inputs for itself */
+        groups = (int)least(panels, (2 * threads + parts - 1) / parts);
 #pragma omp parallel for schedule(dynamic) num_threads(threads) if (threads > 1)
     for (int i = 0; i < groups * parts; i++) {
         int group = i / parts, part = i % parts;

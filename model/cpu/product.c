@@ -1,5 +1,6 @@
 /* See product.h. */
 #include "product.h"
+#include "transpose.h"
 
 /* The last panel is partly filled: its tile is finished in a buffer. */
 static void edge_tile(const struct product *p, const float *a, int rows, const float *w, float *c, const float *bias,
@@ -7,13 +8,18 @@ static void edge_tile(const struct product *p, const float *a, int rows, const f
 {
     float buffer[TILE_ROWS * TILE_COLUMNS];
     struct tile shape = p->shape;
+    struct ask none = ASK_END(a);
     shape.cr = TILE_COLUMNS;
     int vectors = columns > LANES ? 2 : 1;
     if (p->mode == TILE_CHAIN)
         for (int r = 0; r < rows; r++)
-            for (int i = 0; i < vectors * LANES; i += LANES)
-                vstore(buffer + r * TILE_COLUMNS + i, vload_n(c + r * p->shape.cr + i, columns - i, 0));
-    tile(&shape, rows, vectors, a, w, p->k, buffer, p->mode, bias);
+            for (int i = 0; i < TILE_COLUMNS; i += LANES)
+                vstore(buffer + r * TILE_COLUMNS + i,
+                       i < columns ? vload_n(c + r * p->shape.cr + i, columns - i, 0) : vset(0.0f));
+    if (p->packed)
+        tile_packed(rows, a, w, p->k, buffer, TILE_COLUMNS, p->mode, bias, &none);
+    else
+        tile(&shape, rows, vectors, a, w, p->k, buffer, p->mode, bias);
     for (int r = 0; r < rows; r++)
         for (int i = 0; i < columns; i += LANES)
             vstore_n(c + r * p->shape.cr + i, vload(buffer + r * TILE_COLUMNS + i), columns - i);
@@ -46,10 +52,50 @@ static void columns_rows(const struct product *p, const float *a, float *out, in
     }
 }
 
+enum { ASKS = 8 };
+
+/* What tile i of so many asks for: `rows` of the output that comes next, and its share of the next panel. */
+static void ask_next(struct ask *ask, const struct product *p, const float *out, int rows, const float *next,
+                     size_t next_step, int i, int tiles)
+{
+    long blocks = next ? (p->k + PANEL - 1) / PANEL : 0, first = blocks * i / tiles, end = blocks * (i + 1) / tiles;
+    *ask++ = (struct ask){out, p->shape.cr, rows};
+    for (long j = first; j < least(end, first + ASKS - 2); j++)
+        *ask++ = (struct ask){next + (size_t)j * next_step, PANEL, least(PANEL, p->k - j * PANEL)};
+    *ask = ASK_END(p->a);
+}
+
 /* Panels outside, rows inside: a panel is used by all rows while it is near. */
+static void packed_rows(const struct product *p, int rows, int n0, int n1)
+{
+    int tiles = tile_count(rows);
+    for (int n = n0; n < n1; n += TILE_COLUMNS) {
+        int last = n / PANEL * PANEL + PANEL >= n1;
+        const float *a = p->a, *w = p->w + (size_t)(n / PANEL) * p->panel, *next = last ? p->next : w + p->panel;
+        for (int i = 0; i < tiles; i++) {
+            int first = tile_first(rows, i), here = tile_end(rows, i) - first;
+            float *out = p->out + first * p->shape.cr + n;
+            float *then = i + 1 < tiles ? out + here * p->shape.cr : p->out + n + TILE_COLUMNS;
+            const float *bias = p->bias ? p->bias + n : NULL;
+            struct ask ask[ASKS];
+            if (n + TILE_COLUMNS <= n1) {
+                ask_next(ask, p, then, here, next ? next + n % PANEL : NULL, last ? p->next_step : PANEL * PANEL, i,
+                         tiles);
+                tile_packed(here, a, w + n % PANEL, p->k, out, p->shape.cr, p->mode, bias, ask);
+            } else
+                edge_tile(p, a, here, w + n % PANEL, out, bias, n1 - n);
+            a += p->k * TILE_PACK;
+        }
+    }
+}
+
 void product_rows(const struct product *p, int rows, int n0, int n1)
 {
     int tiles = tile_count(rows), each = tiles ? rows / tiles : 0, longer = tiles ? rows % tiles : 0;
+    if (p->packed) {
+        packed_rows(p, rows, n0, n1);
+        return;
+    }
     if (tiles <= 1) {
         columns_rows(p, p->a, p->out, rows, n0, n1, n1);
         return;
@@ -66,10 +112,38 @@ void product_rows(const struct product *p, int rows, int n0, int n1)
     }
 }
 
-void product_operand(struct product *p, float *copy, const float *a, int rows, int stride)
+/* One tile's rows: packed[k][TILE_PACK]. Lanes beyond the rows repeat the last one. */
+static void pack_tile(float *packed, const float *a, int rows, int stride, long k)
+{
+    for (int part = 0; part < rows; part += LANES) {
+        const float *row[LANES];
+        for (int i = 0; i < LANES; i++)
+            row[i] = a + (size_t)least(part + i, rows - 1) * (size_t)stride;
+        for (long j = 0; j < k; j += LANES)
+            transpose_rows(packed + j * TILE_PACK + part, TILE_PACK, row, j, k - j);
+    }
+}
+
+/* Packing costs as much as some eight columns of the product, and lets two tiles more than pay for asking ahead. */
+static int worth_packing(int rows, int columns)
+{
+    return rows > 2 * TILE_ROWS && columns >= 6 * PANEL;
+}
+
+void product_operand(struct product *p, float *copy, const float *a, int rows, int stride, int columns)
 {
     p->a = a;
     p->shape.ar = stride;
+    p->packed = worth_packing(rows, columns);
+    if (p->packed) {
+        p->a = copy;
+        for (int i = 0; i < tile_count(rows); i++) {
+            int first = tile_first(rows, i);
+            pack_tile(copy, a + (size_t)first * (size_t)stride, tile_end(rows, i) - first, stride, p->k);
+            copy += p->k * TILE_PACK;
+        }
+        return;
+    }
     if (rows <= TILE_ROWS4 || (p->k == stride && stride % 512 != 0))
         return;
     for (int r = 0; r < rows; r++)

@@ -15,14 +15,25 @@ struct product {
         *bias; /* rows at a; panel p at w + p * panel; bias with the last steps of a chain only, or NULL */
     float *out;
     size_t panel;
-    long k; /* steps */
+    const float
+        *next; /* what the panel behind the last is made of: PANEL steps, the next ones `next_step` floats later, */
+    size_t next_step; /* and so on; or NULL */
+    long k;           /* steps */
     enum tile_mode mode;
+    int packed; /* by product_operand: the rows lie as tile_packed wants them */
 };
 
 /* Columns n0 .. n1 of `rows` rows. n0 is a multiple of PANEL; n1 need not be: what lies beyond is not written. */
 void product_rows(const struct product *p, int rows, int n0, int n1);
-/* Steps k of rows that lie `stride` apart, copied to ROW_STRIDE when worth while; sets a and its stride in p. */
-void product_operand(struct product *p, float *copy, const float *a, int rows, int stride);
+/* Steps k of rows that lie `stride` apart, for that many columns: packed, or copied to ROW_STRIDE, or left where they
+ * are, whichever is worth while. Sets what product_rows must know. `copy` has product_floats(rows) floats. */
+void product_operand(struct product *p, float *copy, const float *a, int rows, int stride, int columns);
+
+/* Enough for ROW_BLOCK rows of STEP_BLOCK steps, or for more rows whose steps are fewer in proportion. */
+static inline size_t product_floats(int rows)
+{
+    return (size_t)(tile_count((int)least(rows, ROW_BLOCK)) + 1) * TILE_PACK * ROW_STRIDE;
+}
 
 /* A chain of K steps in equal blocks: how many, and the steps of each (a multiple of PANEL but the last). */
 static inline int step_blocks(int K)

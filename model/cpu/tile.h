@@ -6,6 +6,7 @@
  */
 #ifndef CPU_TILE_H
 #define CPU_TILE_H
+#include <limits.h>
 #include <stddef.h>
 #include "vec.h"
 
@@ -16,6 +17,9 @@ enum { TILE_ROWS = 6, TILE_ROWS4 = 3, TILE_ROWS8 = 1 };
 #else
 enum { TILE_ROWS = 12, TILE_ROWS4 = 6, TILE_ROWS8 = 3 };
 #endif
+
+/* Distance of the steps of packed rows. */
+enum { TILE_PACK = (TILE_ROWS + LANES - 1) / LANES * LANES };
 
 /* Strides in floats. Vector v of b lies at (v & 1) * bv + (v >> 1) * bp; vector v of c at v * LANES. What lies `ahead`
  * of each vector of b is asked for from memory on the way, for the next call (0: nothing). */
@@ -33,6 +37,20 @@ enum tile_mode {
  * added to every row at the end, or NULL. */
 void tile(const struct tile *t, int rows, int vectors, const float *a, const float *b, long k, float *c,
           enum tile_mode mode, const float *bias);
+
+/* What a call asks for from memory on its way, spread evenly: two neighbouring vectors at each of so many places. A
+ * list of these ends with ASK_END. */
+struct ask {
+    const float *at;
+    ptrdiff_t step; /* from place to place */
+    long places;    /* at least 1 */
+};
+#define ASK_END(near) ((struct ask){near, 0, LONG_MAX}) /* near: anything that lies in the cache */
+
+/* tile with two vectors in one panel and the rows packed by step: a[k * TILE_PACK + r], b[k * PANEL + column]. A place
+ * of `ask` is asked for every four steps. */
+void tile_packed(int rows, const float *a, const float *b, long k, float *c, ptrdiff_t cr, enum tile_mode mode,
+                 const float *bias, const struct ask *ask);
 
 /* Cut n rows into equal tiles of at most TILE_ROWS: number of tiles, and where tile i begins. */
 static inline int tile_count(int n)

@@ -15,14 +15,9 @@
             x[i] = low;                                                                                                \
         }
 
-/* to[c][r] = from[r][c] for rows and columns up to LANES; strides in floats. What lies outside is neither read nor
- * written. */
-INLINE void transpose_block(float *to, size_t to_stride, const float *from, size_t from_stride, int rows, int columns)
+/* Lane j of vector i and lane i of vector j change places. */
+INLINE void transpose_vectors(vec x[LANES])
 {
-    vec x[LANES];
-    UNROLL
-    for (int i = 0; i < LANES; i++)
-        x[i] = i < rows ? vload_n(from + (size_t)i * from_stride, columns, 0) : vset(0.0f);
 #if defined(__AVX512F__)
     EXCHANGE(x, 8);
 #endif
@@ -31,10 +26,39 @@ INLINE void transpose_block(float *to, size_t to_stride, const float *from, size
 #endif
     EXCHANGE(x, 2);
     EXCHANGE(x, 1);
+}
+
+/* to[c][r] = from[r][c] for rows and columns up to LANES; strides in floats. What lies outside is neither read nor
+ * written. */
+INLINE void transpose_block(float *to, size_t to_stride, const float *from, size_t from_stride, int rows, int columns)
+{
+    vec x[LANES];
+    UNROLL
+    for (int i = 0; i < LANES; i++)
+        x[i] = i < rows ? vload_n(from + (size_t)i * from_stride, columns, 0) : vset(0.0f);
+    transpose_vectors(x);
     UNROLL
     for (int i = 0; i < LANES; i++)
         if (i < columns)
             vstore_n(to + (size_t)i * to_stride, x[i], rows);
+}
+
+/* to[c][r] = row[r][at + c] for LANES rows, c < columns; all lanes of `to` are written. */
+INLINE void transpose_rows(float *to, size_t to_stride, const float *const row[LANES], long at, long columns)
+{
+    vec x[LANES];
+    if (columns >= LANES) {
+        UNROLL
+        for (int i = 0; i < LANES; i++)
+            x[i] = vload(row[i] + at);
+    } else
+        for (int i = 0; i < LANES; i++)
+            x[i] = vload_n(row[i] + at, columns, 0);
+    transpose_vectors(x);
+    UNROLL
+    for (int i = 0; i < LANES; i++)
+        if (i < columns)
+            vstore(to + (size_t)i * to_stride, x[i]);
 }
 
 /* The same for any size. */
