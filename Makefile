@@ -168,7 +168,7 @@ test:
 	+@MAKE='$(MAKE)' bash test/run.sh
 
 # ---- fuzzing: every dev/fuzz/fuzz_NAME.c becomes $(B)/fuzz/NAME; dev/fuzz/run.sh builds and runs them
-$(B)/readers.a: $(filter-out $(B)/train_rl.o $(B)/model/cpu/% $(B)/dev/verbs/%,$(OBJECTS)) $(B)/dev/verbs/lines.o
+$(B)/readers.a: $(filter-out $(B)/train_rl.o $(B)/model/backend_cpu.o $(B)/model/cpu/% $(B)/dev/verbs/%,$(OBJECTS)) $(B)/dev/verbs/lines.o $(B)/dev/fuzz/table.o
 	@rm -f $@
 	$(Q)ar rcs $@ $^
 $(B)/fuzz/%: $(B)/dev/fuzz/fuzz_%.o $(B)/readers.a

@@ -8,9 +8,6 @@
 
 enum { MOST = 1 << 20 };
 
-/* In place of the fast table, which nothing here asks for: with the sanitizers it takes minutes to compile. */
-const struct ops cpu_ops = {0};
-
 /* What a header of version 0 or 1 asks for, 0: too much, or no header. Written without the reader. */
 static size_t asked_for(const uint8_t *s, size_t len)
 {

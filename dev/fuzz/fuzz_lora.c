@@ -5,9 +5,6 @@
 #include "../../model/base/file.h"
 #include "../../model/lora.h"
 
-/* In place of the fast table, which nothing here asks for: with the sanitizers it takes minutes to compile. */
-const struct ops cpu_ops = {0};
-
 static char folder[64];
 static struct device device;
 
