@@ -21,6 +21,21 @@ static void make_folder(void)
     atexit(remove_folder);
 }
 
+/* The weights of an adapter are too many for one with a map less. */
+static void fewer_maps(const struct arch *a)
+{
+    struct model m;
+    struct arch b = *a;
+    struct error e = {""};
+    b.lora.targets &= b.lora.targets - 1;
+    if (!b.lora.targets)
+        return;
+    must(model_create(&m, &b, 1, &device, 0, &e) == 0);
+    must(lora_load(&m, folder, &e));
+    must_say_why(&e);
+    model_free(&m);
+}
+
 static void round_trip(const struct arch *a, const char *base)
 {
     struct model m, n;
@@ -47,6 +62,8 @@ static void round_trip(const struct arch *a, const char *base)
     }
     model_free(&m);
     model_free(&n);
+    must(lora_exists(folder));
+    fewer_maps(&b);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
