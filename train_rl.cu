@@ -67,6 +67,7 @@ static size_t cuda_scratch_bytes(const struct device *d, enum scratch_row row, c
     .add_columns = cuda_add_columns, \
     .gather = cuda_gather, \
     .scatter = cuda_scatter, \
+    .head_ids = cuda_head_ids, \
     .logp_forward = cuda_logp_forward, \
     .logp_backward = cuda_logp_backward, \
     .sample = cuda_sample, \

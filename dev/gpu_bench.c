@@ -126,7 +126,7 @@ static void time_training(struct model *m, const char *preset)
         entries = groups * GROUP_ENTRIES;
         if (groups < GROUPS)
             tape_free(&t);
-        tape_plan(&t, &m->arch, d, rows, entries, rows + SEGMENTS * KV_ALIGN, 1);
+        tape_plan(&t, &m->arch, d, rows, entries, rows + SEGMENTS * KV_ALIGN, KEEP_ALL);
     } while (groups > 1 && (double)t.arena.total > room);
     layout_create(&l, d, m->arch.V, rows, SEGMENTS, groups, entries, 0);
     tape_commit(&t);

@@ -214,14 +214,21 @@ struct ops {
     void (*gather)(struct device *d, Dev out, Dev in, DevInt index, int R, int C);
     void (*scatter)(struct device *d, Dev out, Dev in, DevInt first, DevInt order, int T, int C);
 
-    /* ---- log-probabilities of logits[R][V], at the entry's temperature and support: z = logit / temperature over the
-     * kept ids; logp = z[target] - log sum exp z; entropy = -sum p log p (nats). A target outside its support: logp =
-     * -inf. ---- */
-    void (*logp_forward)(struct device *d, Dev logp, Dev entropy, Dev logits, const struct entries *e, int V);
-    /* dlogits (may be logits itself) = (glogp (onehot - p) - gentropy p (log p + entropy)) / temperature; 0 outside the
-     * support */
-    void (*logp_backward)(struct device *d, Dev dlogits, Dev logits, const struct entries *e, Dev glogp, Dev gentropy,
-                          int V);
+    /* ---- log-probabilities of logits, at the entry's temperature and support: z = logit / temperature over the kept
+     * ids; logp = z[target] - log sum exp z; entropy = -sum p log p (nats). A target outside its support: logp = -inf.
+     *
+     * A table may walk the vocabulary in blocks of head_ids(V) ids, at 0, head_ids(V), 2 head_ids(V) ...: the same
+     * blocks whether a row's logits are there as a whole, as for sampling, or one block after the other, so the numbers
+     * are the same, too. It returns V when it reads whole rows only. ---- */
+    int (*head_ids)(int V);
+    /* logits[R][ids] of the ids first .. first+ids: a whole row (0, V), or all blocks in order; logp and entropy stand
+     * after the last. Entries with a support need whole rows. stat[R][4]: what logp_backward wants. */
+    void (*logp_forward)(struct device *d, Dev logp, Dev entropy, Dev stat, Dev logits, const struct entries *e,
+                         int first, int ids, int V);
+    /* dlogits[R][ids] (may be logits itself) = (glogp (onehot - p) - gentropy p (log p + entropy)) / temperature; 0
+     * outside the support. Blocks in any order, with stat as the last of logp_forward left it. */
+    void (*logp_backward)(struct device *d, Dev dlogits, Dev logits, Dev stat, const struct entries *e, Dev glogp,
+                          Dev gentropy, int first, int ids, int V);
 
     /* ---- sampling from logits[R][V]. bits[R][2]: 64 random bits an entry, low word first. Order of ids: larger z
      * first, then smaller id. Temperature, then top_k keeps the first k; top_p the shortest prefix whose renormalised

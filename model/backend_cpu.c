@@ -63,6 +63,7 @@ const struct ops cpu_ops = {
     .add_columns = cpu_add_columns,
     .gather = cpu_gather,
     .scatter = cpu_scatter,
+    .head_ids = cpu_head_ids,
     .logp_forward = cpu_logp_forward,
     .logp_backward = cpu_logp_backward,
     .sample = cpu_sample,

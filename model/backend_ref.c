@@ -7,6 +7,7 @@
 #include <math.h>
 #include <string.h>
 #include "backend.h"
+#include "base/error.h"
 #include "base/mem.h"
 
 static double *reals(Dev x)
@@ -506,34 +507,46 @@ static double log_sum(const double *logits, struct kept k, double temperature, d
     return total;
 }
 
-static void ref_logp_forward(struct device *d, Dev logp, Dev entropy, Dev logits, const struct entries *e, int V)
+/* Whole rows: the other tables are compared with the sum over all ids, however they cut it. */
+static int ref_head_ids(int V)
+{
+    return V;
+}
+
+/* stat[r]: log of the sum of exp(z), and the entropy. */
+static void ref_logp_forward(struct device *d, Dev logp, Dev entropy, Dev stat, Dev logits, const struct entries *e,
+                             int first, int ids, int V)
 {
     (void)d;
+    if (first != 0 || ids != V)
+        die("the reference reads whole rows of logits");
     for (int r = 0; r < e->count; r++) {
         const double *row = reals(logits) + (size_t)r * V;
         struct kept k = kept_of(e, r, V);
         double temperature = reals(e->temperature)[r], total = log_sum(row, k, temperature, &reals(entropy)[r]);
         int target = e->target.p[r];
         reals(logp)[r] = is_kept(k, target) ? row[target] / temperature - total : -INFINITY;
+        reals(stat)[4 * r] = total;
+        reals(stat)[4 * r + 1] = reals(entropy)[r];
     }
 }
 
-static void ref_logp_backward(struct device *d, Dev dlogits, Dev logits, const struct entries *e, Dev glogp,
-                              Dev gentropy, int V)
+static void ref_logp_backward(struct device *d, Dev dlogits, Dev logits, Dev stat, const struct entries *e, Dev glogp,
+                              Dev gentropy, int first, int ids, int V)
 {
     (void)d;
     for (int r = 0; r < e->count; r++) {
-        const double *row = reals(logits) + (size_t)r * V;
-        double *to = reals(dlogits) + (size_t)r * V;
+        const double *row = reals(logits) + (size_t)r * ids;
+        double *to = reals(dlogits) + (size_t)r * ids;
         struct kept k = kept_of(e, r, V);
-        double entropy, temperature = reals(e->temperature)[r], total = log_sum(row, k, temperature, &entropy);
+        double temperature = reals(e->temperature)[r], total = reals(stat)[4 * r], entropy = reals(stat)[4 * r + 1];
         int target = e->target.p[r], good = is_kept(k, target);
-        for (int id = 0; id < V; id++) {
-            double logp = row[id] / temperature - total, p = exp(logp);
+        for (int i = 0; i < ids; i++) {
+            double logp = row[i] / temperature - total, p = exp(logp);
             double g = -reals(glogp)[r] * p - reals(gentropy)[r] * (p_log_p(logp) + p * entropy);
-            if (id == target && good)
+            if (first + i == target && good)
                 g += reals(glogp)[r];
-            to[id] = is_kept(k, id) ? g / temperature : 0;
+            to[i] = is_kept(k, first + i) ? g / temperature : 0;
         }
     }
 }
@@ -673,6 +686,7 @@ const struct ops ref_ops = {
     .add_columns = ref_add_columns,
     .gather = ref_gather,
     .scatter = ref_scatter,
+    .head_ids = ref_head_ids,
     .logp_forward = ref_logp_forward,
     .logp_backward = ref_logp_backward,
     .sample = ref_sample,

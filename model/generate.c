@@ -30,6 +30,14 @@ int sampler_slots(const struct device *d, int all)
     return all < most ? all : most;
 }
 
+/* Slots whose logits are held at once: about 4 million of them, enough for the products to be fast. */
+static int draw_rows(int most, int V)
+{
+    static const int reals = 1 << 22, enough = 64;
+    int n = reals / V > enough ? reals / V : enough;
+    return n < most ? n : most;
+}
+
 /* One sampler a thread pays where every operation is too short to be shared out, and costs the weights a pass more. */
 static int workers_for(const struct device *d, const struct arch *a, int slots)
 {
@@ -74,7 +82,8 @@ void sampler_plan(struct sampler *s, const struct arch *a, struct device *d, int
     s->kv_store = slots * (round_up(max_prompt, KV_ALIGN) + round_up(max_new, KV_ALIGN));
     struct attention_shape attention = {a->H, a->G, a->D, 1, s->kv_store};
     s->kv_stride = d->ops->store_reals(&attention);
-    tape_plan(&s->tape, a, d, rows, slots, 0, 0);
+    tape_plan(&s->tape, a, d, rows, slots, 0, KEEP_NOTHING);
+    s->draw_rows = draw_rows(s->tape.chunk, a->V);
     size_t real = d->ops->real_bytes, n = (size_t)slots;
     arena_want(&s->arena, "key/value cache", (size_t)a->layers * s->kv_stride * real);
     arena_want(&s->arena, "hidden states of prompts", n * a->C * real);
@@ -83,6 +92,7 @@ void sampler_plan(struct sampler *s, const struct arch *a, struct device *d, int
     arena_want(&s->arena, "sampled supports", n * max_support * 4);
     arena_want(&s->arena, "sampled support sizes", n * 4);
     arena_want(&s->arena, "slot index", n * 4);
+    arena_want(&s->arena, "logits", (size_t)s->draw_rows * a->V * real);
 }
 
 size_t sampler_bytes(const struct sampler *s)
@@ -109,6 +119,7 @@ void sampler_commit(struct sampler *s)
     s->support.p = s->max_support ? arena_at(&s->arena, 4) : NULL;
     s->supports.p = s->max_support ? arena_at(&s->arena, 5) : NULL;
     s->index.p = arena_at(&s->arena, 6);
+    s->logits.p = arena_at(&s->arena, 7);
     tape_commit(&s->tape);
     layout_create(&s->layout, s->dev, s->tape.arch.V, rows, 2 * n, n, n, 0);
     s->slot = mem_alloc((size_t)n, sizeof *s->slot);
@@ -315,7 +326,7 @@ static int forward_slots(struct sampler *s, const struct model *m, const struct 
     return running + fresh;
 }
 
-/* Draw the next token of the listed slots, a chunk of logits at a time. Results land on the device, [slots] each. */
+/* Draw the next token of the listed slots, logits of some at a time. Results land on the device, [slots] each. */
 static void draw(struct sampler *s, const struct model *m, const struct work *w, const int *which, int n)
 {
     const struct ops *op = s->dev->ops;
@@ -331,18 +342,18 @@ static void draw(struct sampler *s, const struct model *m, const struct work *w,
     }
     op->upload_int(d, s->bits, bits, 2 * (size_t)n);
     Dev head = model_matrix(m, m->head);
-    for (int at = 0; at < n; at += s->tape.chunk) {
-        int len = n - at < s->tape.chunk ? n - at : s->tape.chunk;
+    for (int at = 0; at < n; at += s->draw_rows) {
+        int len = n - at < s->draw_rows ? n - at : s->draw_rows;
         size_t off = (size_t)at;
         DevInt support = s->support, supports = s->supports;
         if (s->max_support) {
             support = dev_int_at(s->support, off * s->max_support);
             supports = dev_int_at(s->supports, off);
         }
-        op->linear_forward(d, s->tape.logits, dev_at(d, s->tape.hidden, off * m->arch.C), head, (Dev){0}, len,
-                           m->arch.V, m->arch.C);
+        op->linear_forward(d, s->logits, dev_at(d, s->tape.hidden, off * m->arch.C), head, (Dev){0}, len, m->arch.V,
+                           m->arch.C);
         op->sample(d, dev_int_at(s->token, off), dev_at(d, s->tape.logp, off), dev_at(d, s->tape.entropy, off), support,
-                   supports, s->tape.logits, dev_int_at(s->bits, 2 * off), len, m->arch.V, w->how);
+                   supports, s->logits, dev_int_at(s->bits, 2 * off), len, m->arch.V, w->how);
     }
 }
 

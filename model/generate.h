@@ -34,6 +34,8 @@ struct sampler {
     Dev kv;               /* [layers] stores: `slots` prompt regions, then one region a slot */
     size_t kv_stride;     /* reals of one layer's store */
     int kv_store;         /* tokens of a store */
+    Dev logits;           /* [draw_rows][V] */
+    int draw_rows;        /* slots whose tokens are drawn at once */
     Dev prompt_hidden;    /* [slots][C] hidden state of each prompt's last token: every sample starts from it */
     DevInt token, bits, support, supports, index; /* [slots], [slots][2], [slots][max_support], [slots], [slots] */
     struct slot *slot;                            /* [slots] */

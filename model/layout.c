@@ -9,10 +9,10 @@ static int round_up(int n, int to)
     return (n + to - 1) / to * to;
 }
 
-/* Entries whose logits are held at once: about 4 million reals, at least one gradient block. */
-int head_chunk(int V)
+int head_chunk(const struct ops *ops, int V)
 {
-    int n = (1 << 22) / V;
+    static const int reals = 1 << 20;
+    int n = reals / ops->head_ids(V);
     return n < GRADIENT_BLOCK ? GRADIENT_BLOCK : n;
 }
 
@@ -42,7 +42,7 @@ void layout_create(struct layout *l, struct device *d, int V, int max_rows, int 
     l->max_groups = max_groups;
     l->max_entries = max_entries;
     l->max_support = max_support;
-    l->chunk = head_chunk(V);
+    l->chunk = head_chunk(d->ops, V);
     int blocks = max_rows / GRADIENT_BLOCK + max_groups + 1,
         entry_blocks = max_entries / GRADIENT_BLOCK + max_groups + 1;
     struct {

@@ -50,11 +50,12 @@ static int tape_parts(struct tape *t, struct tape_part *part)
     const struct arch *a = &t->arch;
     struct sizes s = row_sizes(a);
     struct attention_shape attention = attention_of(a, t->store);
-    size_t T = (size_t)t->max_rows, R = (size_t)t->max_entries, L = t->keep ? (size_t)a->layers : 1, n = 0;
+    size_t T = (size_t)t->max_rows, R = (size_t)t->max_entries, n = 0;
+    size_t inputs = t->keep ? (size_t)a->layers + 1 : 1, L = t->keep == KEEP_ALL ? (size_t)a->layers : 1;
 #define PART_AS(field, reals, bf16) part[n++] = (struct tape_part){&t->field, #field, reals, bf16}
 #define PART16(field, reals)        PART_AS(field, reals, t->dev->ops->bf16)
 #define PART(field, reals)          PART_AS(field, reals, 0)
-    PART(x, (t->keep ? L + 1 : 1) * T * s.C);
+    PART(x, inputs * T * s.C);
     PART(xmid, L * T * s.C);
     PART16(norm1, L * T * s.C);
     PART(stat1, L * T * 2);
@@ -72,9 +73,10 @@ static int tape_parts(struct tape *t, struct tape_part *part)
     PART(statf, T * 2);
     PART(branch, T * s.C);
     PART16(hidden, R * s.C);
-    PART(logits, (size_t)t->chunk * a->V);
+    PART(logits, t->logit_reals);
     PART(logp, R);
     PART(entropy, R);
+    PART(head_stat, R * 4);
     PART(low, L * T * lora_low(a));
     PART(wide, T * (size_t)lora_widest(a));
     PART(kv, t->store ? t->dev->ops->store_reals(&attention) : 0);
@@ -89,6 +91,7 @@ static int tape_parts(struct tape *t, struct tape_part *part)
         PART(dlow, T * (size_t)a->lora.rank);
         PART16(dout16, t->dev->ops->bf16 ? T * (s.QKV > s.C ? s.QKV : s.C) : 0);
         PART(dhidden, R * s.C);
+        PART(dhidden_part, t->dev->ops->head_ids(a->V) < a->V ? t->chunk * s.C : 0);
         PART(glogp, R);
         PART(gentropy, R);
     }
@@ -99,7 +102,7 @@ static int tape_parts(struct tape *t, struct tape_part *part)
 }
 
 void tape_plan(struct tape *t, const struct arch *a, struct device *d, int max_rows, int max_entries, int store,
-               int keep)
+               enum keep keep)
 {
     memset(t, 0, sizeof *t);
     t->dev = d;
@@ -108,7 +111,10 @@ void tape_plan(struct tape *t, const struct arch *a, struct device *d, int max_r
     t->max_entries = max_entries;
     t->store = store;
     t->keep = keep;
-    t->chunk = head_chunk(a->V) < max_entries ? head_chunk(a->V) : max_entries;
+    t->chunk = head_chunk(d->ops, a->V) < max_entries ? head_chunk(d->ops, a->V) : max_entries;
+    t->logit_reals = (size_t)t->chunk * d->ops->head_ids(a->V);
+    if (t->logit_reals < (size_t)a->V)
+        t->logit_reals = (size_t)a->V;
     struct tape_part part[MAX_TAPE];
     int n = tape_parts(t, part);
     for (int i = 0; i < n; i++)
@@ -157,7 +163,13 @@ void tape_free(struct tape *t)
 
 static Dev slice(const struct tape *t, Dev buffer, int layer, size_t row)
 {
-    return t->keep ? dev_at(t->dev, buffer, (size_t)layer * t->max_rows * row) : buffer;
+    return t->keep == KEEP_ALL ? dev_at(t->dev, buffer, (size_t)layer * t->max_rows * row) : buffer;
+}
+
+/* The residual stream before a layer. */
+static Dev input(const struct tape *t, int layer)
+{
+    return t->keep ? dev_at(t->dev, t->x, (size_t)layer * t->max_rows * t->arch.C) : t->x;
 }
 
 static Dev weight(const struct model *m, int tensor)
@@ -255,7 +267,8 @@ static void query_key_norm(const struct model *m, struct tape *t, int layer, con
                      weight(m, w[LAYER_KNORM_W]), (Dev){0}, &k);
 }
 
-static void attention_branch(const struct model *m, struct tape *t, int layer, const struct rows *r, Dev x, Dev kv,
+/* Up to xmid: norm1, attention, and what it adds to the residual stream. */
+static void attention_branch(const struct model *m, struct tape *t, int layer, const struct rows *r, Dev kv,
                              int kv_store)
 {
     const struct ops *op = m->dev->ops;
@@ -267,7 +280,7 @@ static void attention_branch(const struct model *m, struct tape *t, int layer, c
     struct attention_shape attention = attention_of(a, kv_store);
     int T = r->count;
     Dev norm1 = slice(t, t->norm1, layer, s.C), qkv = slice(t, t->qkv, layer, s.QKV);
-    Dev att = slice(t, t->att, layer, s.Q);
+    Dev att = slice(t, t->att, layer, s.Q), x = input(t, layer), xmid = slice(t, t->xmid, layer, s.C);
     op->norm_forward(d, norm1, slice(t, t->stat1, layer, 2), x, weight(m, w[LAYER_NORM1_W]),
                      weight(m, w[LAYER_NORM1_B]), &norm);
     linear(m, t, layer, LAYER_QKV_W, LAYER_QKV_B, qkv, norm1, T, (int)s.QKV, a->C);
@@ -278,9 +291,12 @@ static void attention_branch(const struct model *m, struct tape *t, int layer, c
     op->store(d, kv, qkv, r, &attention);
     op->attention_forward(d, att, slice(t, t->att_stat, layer, (size_t)a->H * 2), qkv, kv, r, &attention);
     linear(m, t, layer, LAYER_OUT_W, LAYER_OUT_B, t->branch, att, T, a->C, (int)s.Q);
+    op->copy(d, xmid, x, (size_t)T * a->C);
+    op->add(d, xmid, t->branch, (size_t)T * a->C);
 }
 
-static void mlp_branch(const struct model *m, struct tape *t, int layer, int T, Dev xmid)
+/* norm2, up and the activation. */
+static void mlp_input(const struct model *m, struct tape *t, int layer, int T)
 {
     const struct ops *op = m->dev->ops;
     struct device *d = m->dev;
@@ -289,14 +305,13 @@ static void mlp_branch(const struct model *m, struct tape *t, int layer, int T, 
     struct sizes s = row_sizes(a);
     struct norm_shape norm = norm_of(a, T);
     Dev norm2 = slice(t, t->norm2, layer, s.C), up = slice(t, t->up, layer, s.up), act = slice(t, t->act, layer, s.F);
-    op->norm_forward(d, norm2, slice(t, t->stat2, layer, 2), xmid, weight(m, w[LAYER_NORM2_W]),
+    op->norm_forward(d, norm2, slice(t, t->stat2, layer, 2), slice(t, t->xmid, layer, s.C), weight(m, w[LAYER_NORM2_W]),
                      weight(m, w[LAYER_NORM2_B]), &norm);
     linear(m, t, layer, LAYER_UP_W, LAYER_UP_B, up, norm2, T, (int)s.up, a->C);
     if (a->mlp == MLP_SWIGLU)
         op->swiglu_forward(d, act, up, T, a->F);
     else
         op->gelu_forward(d, act, up, (size_t)T * a->F);
-    linear(m, t, layer, LAYER_DOWN_W, LAYER_DOWN_B, t->branch, act, T, a->C, a->F);
 }
 
 void model_forward(const struct model *m, struct tape *t, const struct rows *r, Dev kv, size_t kv_stride, int kv_store)
@@ -309,62 +324,77 @@ void model_forward(const struct model *m, struct tape *t, const struct rows *r, 
         die("%d rows in a tape for %d", r->count, t->max_rows);
     op->embed_forward(d, t->x, r, weight(m, m->wte), weight(m, m->wpe), a->V, a->C);
     for (int i = 0; i < a->layers; i++) {
-        Dev x = slice(t, t->x, i, a->C), xmid = slice(t, t->xmid, i, a->C), next = slice(t, t->x, i + 1, a->C);
-        attention_branch(m, t, i, r, x, dev_at(d, kv, (size_t)i * kv_stride), kv_store);
-        op->copy(d, xmid, x, n);
-        op->add(d, xmid, t->branch, n);
-        mlp_branch(m, t, i, r->count, xmid);
-        op->copy(d, next, xmid, n);
+        Dev next = input(t, i + 1);
+        attention_branch(m, t, i, r, dev_at(d, kv, (size_t)i * kv_stride), kv_store);
+        mlp_input(m, t, i, r->count);
+        linear(m, t, i, LAYER_DOWN_W, LAYER_DOWN_B, t->branch, slice(t, t->act, i, (size_t)a->F), r->count, a->C, a->F);
+        op->copy(d, next, slice(t, t->xmid, i, (size_t)a->C), n);
         op->add(d, next, t->branch, n);
     }
     struct norm_shape norm = norm_of(a, r->count);
-    op->norm_forward(d, t->normf, t->statf, slice(t, t->x, a->layers, a->C), weight(m, m->normf_w),
-                     weight(m, m->normf_b), &norm);
+    op->norm_forward(d, t->normf, t->statf, input(t, a->layers), weight(m, m->normf_w), weight(m, m->normf_b), &norm);
 }
 
-/* ---- head: logits of a chunk of entries at a time, never rows x vocabulary ---- */
+/* ---- head: logits of some entries and a block of the vocabulary at a time, never rows x vocabulary ---- */
 
-static int chunk_logits(const struct model *m, struct tape *t, const struct layout *l, int chunk)
+/* The rows of the output matrix, or its gradient, from id `first` on; {NULL} stays. */
+static Dev from_id(const struct model *m, Dev W, int first)
 {
-    const struct arch *a = &m->arch;
-    int first = l->chunk_entry[chunk], n = l->chunk_entry[chunk + 1] - first;
-    m->dev->ops->linear_forward(m->dev, t->logits, dev_at(m->dev, t->hidden, (size_t)first * a->C),
-                                model_matrix(m, m->head), (Dev){0}, n, a->V, a->C);
-    return n;
+    return W.p ? dev_at(m->dev, W, m->dev->ops->weight_reals(first, m->arch.C)) : W;
 }
 
-static struct entries chunk_entries(const struct layout *l, int chunk)
+/* Logits of the entries first_entry .. + n and the ids first .. + ids: [n][ids] in t->logits. */
+static void block_logits(const struct model *m, struct tape *t, int first_entry, int n, int first, int ids)
+{
+    struct device *d = m->dev;
+    int C = m->arch.C;
+    t->logits_kept = 0;
+    d->ops->linear_forward(d, t->logits, dev_at(d, t->hidden, (size_t)first_entry * C),
+                           from_id(m, model_matrix(m, m->head), first), (Dev){0}, n, ids, C);
+}
+
+static struct entries some_entries(const struct layout *l, int first, int n)
 {
     struct entries e = l->entries;
-    size_t first = (size_t)l->chunk_entry[chunk];
-    e.count = l->chunk_entry[chunk + 1] - (int)first;
-    e.target = dev_int_at(e.target, first);
-    e.temperature = dev_at(l->dev, e.temperature, first);
+    e.count = n;
+    e.target = dev_int_at(e.target, (size_t)first);
+    e.temperature = dev_at(l->dev, e.temperature, (size_t)first);
     if (e.max_support) {
-        e.support = dev_int_at(e.support, first * e.max_support);
-        e.supports = dev_int_at(e.supports, first);
+        e.support = dev_int_at(e.support, (size_t)first * e.max_support);
+        e.supports = dev_int_at(e.supports, (size_t)first);
     } else {
         e.support.p = e.supports.p = NULL;
     }
     return e;
 }
 
+static int smaller(int a, int b)
+{
+    return a < b ? a : b;
+}
+
 void model_head(const struct model *m, struct tape *t, const struct layout *l, double *logp, double *entropy)
 {
     struct device *d = m->dev;
     const struct ops *op = d->ops;
-    size_t R = (size_t)l->entries.count;
-    op->gather(d, t->hidden, t->normf, l->entry_row, (int)R, m->arch.C);
-    for (int c = 0; c < l->chunks; c++) {
-        size_t first = (size_t)l->chunk_entry[c];
-        struct entries e = chunk_entries(l, c);
-        chunk_logits(m, t, l, c);
-        op->logp_forward(d, dev_at(d, t->logp, first), dev_at(d, t->entropy, first), t->logits, &e, m->arch.V);
+    int R = l->entries.count, V = m->arch.V;
+    int ids = l->entries.max_support ? V : op->head_ids(V); /* supports are read in whole rows, as many as fit */
+    int rows = smaller(t->chunk, (int)(t->logit_reals / (size_t)ids));
+    op->gather(d, t->hidden, t->normf, l->entry_row, R, m->arch.C);
+    for (int at = 0; at < R; at += rows) {
+        struct entries e = some_entries(l, at, smaller(rows, R - at));
+        for (int first = 0; first < V; first += ids) {
+            int n = smaller(ids, V - first);
+            block_logits(m, t, at, e.count, first, n);
+            op->logp_forward(d, dev_at(d, t->logp, (size_t)at), dev_at(d, t->entropy, (size_t)at),
+                             dev_at(d, t->head_stat, 4 * (size_t)at), t->logits, &e, first, n, V);
+        }
     }
+    t->logits_kept = R <= rows && op->head_ids(V) == V;
     if (logp)
-        op->download(d, logp, t->logp, R);
+        op->download(d, logp, t->logp, (size_t)R);
     if (entropy)
-        op->download(d, entropy, t->entropy, R);
+        op->download(d, entropy, t->entropy, (size_t)R);
 }
 
 void model_value(const struct model *m, struct tape *t, const struct layout *l, double *value)
@@ -379,42 +409,58 @@ void model_value(const struct model *m, struct tape *t, const struct layout *l, 
 void model_logits(const struct model *m, struct tape *t, const struct layout *l, double *logits)
 {
     struct device *d = m->dev;
-    size_t V = (size_t)m->arch.V;
-    d->ops->gather(d, t->hidden, t->normf, l->entry_row, l->entries.count, m->arch.C);
-    for (int c = 0; c < l->chunks; c++) {
-        int n = chunk_logits(m, t, l, c);
-        d->ops->download(d, logits + (size_t)l->chunk_entry[c] * V, t->logits, (size_t)n * V);
+    int R = l->entries.count, V = m->arch.V, rows = smaller(R, (int)(t->logit_reals / (size_t)V));
+    d->ops->gather(d, t->hidden, t->normf, l->entry_row, R, m->arch.C);
+    for (int at = 0; at < R; at += rows) {
+        int n = smaller(rows, R - at);
+        block_logits(m, t, at, n, 0, V);
+        d->ops->download(d, logits + (size_t)at * V, t->logits, (size_t)n * V);
     }
 }
 
 /* ---- backward ---- */
+
+/* One chunk of entries: every block of the vocabulary adds its part to the gradient of their hidden states. */
+static void chunk_backward(struct model *m, struct tape *t, const struct layout *l, int chunk, int ids)
+{
+    struct device *d = m->dev;
+    const struct ops *op = d->ops;
+    int at = l->chunk_entry[chunk], V = m->arch.V, C = m->arch.C, blocks = l->chunk_block[chunk];
+    struct entries e = some_entries(l, at, l->chunk_entry[chunk + 1] - at);
+    Dev hidden = dev_at(d, t->hidden, (size_t)at * C), dhidden = dev_at(d, t->dhidden, (size_t)at * C);
+    for (int first = 0; first < V; first += ids) {
+        int n = smaller(ids, V - first);
+        Dev part = first ? t->dhidden_part : dhidden;
+        if (!t->logits_kept)
+            block_logits(m, t, at, e.count, first, n);
+        op->logp_backward(d, t->logits, t->logits, dev_at(d, t->head_stat, 4 * (size_t)at), &e,
+                          dev_at(d, t->glogp, (size_t)at), dev_at(d, t->gentropy, (size_t)at), first, n, V);
+        t->logits_kept = 0;
+        if (!m->first)
+            op->linear_backward_weight(d, from_id(m, gradient(m, m->head), first), (Dev){0}, t->logits, hidden,
+                                       dev_int_at(l->entry_block, 2 * (size_t)blocks),
+                                       l->chunk_block[chunk + 1] - blocks, e.count, n, C);
+        op->linear_backward_input(d, part, t->logits, from_id(m, model_matrix(m, m->head), first), e.count, n, C);
+        if (first)
+            op->add(d, dhidden, part, (size_t)e.count * C);
+    }
+}
 
 static void head_backward(struct model *m, struct tape *t, const struct layout *l, const double *glogp,
                           const double *gentropy)
 {
     struct device *d = m->dev;
     const struct ops *op = d->ops;
-    const struct arch *a = &m->arch;
     size_t R = (size_t)l->entries.count;
     op->upload(d, t->glogp, glogp, R);
     if (gentropy)
         op->upload(d, t->gentropy, gentropy, R);
     else
         op->zero(d, t->gentropy, R);
-    for (int c = 0; c < l->chunks; c++) {
-        size_t first = (size_t)l->chunk_entry[c];
-        struct entries e = chunk_entries(l, c);
-        Dev hidden = dev_at(d, t->hidden, first * a->C);
-        chunk_logits(m, t, l, c);
-        op->logp_backward(d, t->logits, t->logits, &e, dev_at(d, t->glogp, first), dev_at(d, t->gentropy, first), a->V);
-        if (!m->first)
-            op->linear_backward_weight(d, gradient(m, m->head), (Dev){0}, t->logits, hidden,
-                                       dev_int_at(l->entry_block, 2 * (size_t)l->chunk_block[c]),
-                                       l->chunk_block[c + 1] - l->chunk_block[c], e.count, a->V, a->C);
-        op->linear_backward_input(d, dev_at(d, t->dhidden, first * a->C), t->logits, model_matrix(m, m->head), e.count,
-                                  a->V, a->C);
-    }
-    op->scatter(d, t->dnorm, t->dhidden, l->entry_first, l->entry_order, l->rows.count, a->C);
+    t->logits_kept &= l->chunks == 1;
+    for (int c = 0; c < l->chunks; c++)
+        chunk_backward(m, t, l, c, op->head_ids(m->arch.V));
+    op->scatter(d, t->dnorm, t->dhidden, l->entry_first, l->entry_order, l->rows.count, m->arch.C);
 }
 
 static void mlp_backward(struct model *m, struct tape *t, int layer, const struct rows *r)
@@ -480,9 +526,8 @@ static void attention_branch_backward(struct model *m, struct tape *t, int layer
         dqkv = query_key_norm_backward(m, t, layer, r);
     linear_backward(m, t, layer, LAYER_QKV_W, LAYER_QKV_B, t->dnorm, dqkv, slice(t, t->norm1, layer, s.C), r,
                     (int)s.QKV, a->C);
-    op->norm_backward(d, t->dx, gradient(m, w[LAYER_NORM1_W]), gradient(m, w[LAYER_NORM1_B]), t->dnorm,
-                      slice(t, t->x, layer, s.C), weight(m, w[LAYER_NORM1_W]), slice(t, t->stat1, layer, 2), &norm,
-                      r->block, r->blocks);
+    op->norm_backward(d, t->dx, gradient(m, w[LAYER_NORM1_W]), gradient(m, w[LAYER_NORM1_B]), t->dnorm, input(t, layer),
+                      weight(m, w[LAYER_NORM1_W]), slice(t, t->stat1, layer, 2), &norm, r->block, r->blocks);
 }
 
 static void value_backward(struct model *m, struct tape *t, const struct layout *l, const double *gvalue)
@@ -504,6 +549,17 @@ static void value_backward(struct model *m, struct tape *t, const struct layout 
     op->scatter(d, t->dnorm, t->dhidden, l->entry_first, l->entry_order, l->rows.count, C);
 }
 
+/* What the forward pass left of a layer, from the layer's input: the buffers hold a later layer's. The last layer's are
+ * still there. */
+static void layer_again(const struct model *m, struct tape *t, int layer, const struct rows *r)
+{
+    attention_branch(m, t, layer, r, t->kv, t->store);
+    mlp_input(m, t, layer, r->count);
+    if (m->adapters) /* for what they read of the last map; its output is not needed */
+        lora_forward(m, t, slice(t, t->low, layer, lora_low(&m->arch)), layer, LAYER_DOWN_W, t->branch,
+                     slice(t, t->act, layer, (size_t)m->arch.F), r->count, m->arch.C);
+}
+
 /* From the gradient of the final norm's output, in t->dnorm, down to the embedding. */
 static void trunk_backward(struct model *m, struct tape *t, const struct layout *l)
 {
@@ -513,9 +569,11 @@ static void trunk_backward(struct model *m, struct tape *t, const struct layout 
     const struct rows *r = &l->rows;
     struct norm_shape norm = norm_of(a, r->count);
     op->zero(d, t->dx, (size_t)r->count * a->C);
-    op->norm_backward(d, t->dx, gradient(m, m->normf_w), gradient(m, m->normf_b), t->dnorm,
-                      slice(t, t->x, a->layers, a->C), weight(m, m->normf_w), t->statf, &norm, r->block, r->blocks);
+    op->norm_backward(d, t->dx, gradient(m, m->normf_w), gradient(m, m->normf_b), t->dnorm, input(t, a->layers),
+                      weight(m, m->normf_w), t->statf, &norm, r->block, r->blocks);
     for (int i = a->layers - 1; i >= 0; i--) {
+        if (t->keep == KEEP_INPUTS && i < a->layers - 1)
+            layer_again(m, t, i, r);
         mlp_backward(m, t, i, r);
         attention_branch_backward(m, t, i, r);
     }

@@ -170,7 +170,7 @@ enum { GRADIENT_BLOCK = 256 };
 struct layout {
     struct device *dev;
     int max_rows, max_segments, max_groups, max_entries, max_support;
-    int chunk; /* most entries whose logits are held at once: head_chunk(arch) */
+    int chunk; /* most entries whose logits are held at once: head_chunk */
     int store; /* tokens of the key/value store the batch needs */
     struct rows rows;
     struct entries entries;
@@ -183,7 +183,9 @@ struct layout {
     int32_t *host;    /* staging */
     struct arena arena;
 };
-int head_chunk(int V);
+/* Entries that go through the head together: about a million logits, of a block of the vocabulary where the table walks
+ * it in blocks; at least one gradient block. */
+int head_chunk(const struct ops *ops, int V);
 /* Rows of a micro-batch that suit the machine: enough to keep products busy, few enough for what they leave behind to
  * stay near. */
 int micro_rows(const struct arch *a, const struct device *d);
@@ -197,28 +199,38 @@ void layout_set(struct layout *l, const int32_t *ids, const struct segment *seg,
 void layout_entries(struct layout *l, int R, const int32_t *row, const int32_t *target, const double *temperature,
                     const int32_t *support, const int32_t *supports, const int *group_entry, int groups);
 
-/* What a forward pass leaves. keep 1: everything the backward pass needs, for every layer; 0: one layer's buffers,
- * reused (prompts, single tokens, references). The arithmetic is the same. */
+/* How much of a forward pass a tape keeps; the arithmetic is the same. */
+enum keep {
+    KEEP_NOTHING, /* one layer's buffers, reused: prompts, single tokens, references */
+    KEEP_ALL,     /* all that the backward pass needs, of every layer */
+    KEEP_INPUTS   /* the input of every layer, from which the backward pass computes the rest of it once more */
+};
+
+/* What a forward pass leaves. */
 struct tape {
     struct device *dev;
     struct arch arch;
-    int max_rows, max_entries, keep, chunk;
+    int max_rows, max_entries, chunk;
+    enum keep keep;
     Dev x;    /* [layers+1 or 1][T][C] residual stream before each layer and after the last */
     Dev xmid; /* [layers or 1][T][C] after the attention branch */
     Dev norm1, stat1, qkv_raw, stat_q, stat_k, qkv, att, att_stat, norm2, stat2, up, act; /* [layers or 1][T][..] */
     Dev normf, statf, branch;                                                             /* [T][C], [T][2], [T][C] */
-    Dev hidden, logits, logp, entropy; /* [R][C], [chunk][V], [R], [R] */
-    Dev kv;                            /* one layer of key/value store for the batch's own tokens */
-    int store;                         /* its capacity in tokens */
-    Dev low;                           /* adapters: [layers or 1][adapters][T][rank] A x */
-    Dev wide;                          /* adapters: [T][widest] */
-    Dev dx, dnorm, dqkv, dqkv_raw, datt, dup, dact, dlow, dhidden, glogp, gentropy; /* keep only */
+    Dev hidden, logits, logp, entropy, head_stat; /* [R][C], [chunk][head_ids] and at least [V], [R], [R], [R][4] */
+    size_t logit_reals;                           /* of `logits` */
+    int logits_kept; /* they are those of all entries over the whole vocabulary, as model_head left them */
+    Dev kv;          /* one layer of key/value store for the batch's own tokens */
+    int store;       /* its capacity in tokens */
+    Dev low;         /* adapters: [layers or 1][adapters][T][rank] A x */
+    Dev wide;        /* adapters: [T][widest] */
+    /* for the backward pass; dhidden_part [chunk][C]: of a block of the vocabulary */
+    Dev dx, dnorm, dqkv, dqkv_raw, datt, dup, dact, dlow, dhidden, dhidden_part, glogp, gentropy;
     Dev dout16; /* likewise, in mixed precision: [T][widest] a gradient rounded once for two products */
     struct arena arena;
 };
 /* Plan the buffers; tape_commit allocates them. tape->arena.total says how much that will be. */
 void tape_plan(struct tape *t, const struct arch *a, struct device *d, int max_rows, int max_entries, int store,
-               int keep);
+               enum keep keep);
 void tape_commit(struct tape *t);
 void tape_free(struct tape *t);
 
@@ -231,7 +243,7 @@ void model_head(const struct model *m, struct tape *t, const struct layout *l, d
 /* Logits of the entries' rows, plain [R][V] on the host: tools and tests only. After model_forward. */
 void model_logits(const struct model *m, struct tape *t, const struct layout *l, double *logits);
 /* Gradients of all tensors from m->first on, from d loss / d logp and d loss / d entropy of the entries (host [R];
- * gentropy may be NULL: 0). Adds into m->grad. After model_forward and model_head of the same layout, keep 1. */
+ * gentropy may be NULL: 0). Adds into m->grad. After model_forward and model_head of the same layout. */
 void model_backward(struct model *m, struct tape *t, const struct layout *l, const double *glogp,
                     const double *gentropy);
 /* The value head of the entries' rows into value[R] (host), after model_forward; and its gradients, as above. */

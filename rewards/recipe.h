@@ -43,6 +43,7 @@ struct model_config {
     int lora_rank;
     double lora_alpha;
     char lora_targets[128], lora_path[512];
+    int recompute;
 };
 struct rollout_config {
     int prompts, samples, max_new, top_k, max_support, slots, max_refills;

@@ -68,6 +68,14 @@ static const struct key_row model_keys[] = {
               "lora_path="),
     STRING(model_config, lora_path, "",
            "Directory of an adapter in PEFT's layout to begin with; rank, alpha and maps are its own."),
+    {{"recompute", PARAM_BOOL, "0", 0, 0, NULL,
+      "Keep only each layer's input for the backward pass and compute the rest again: less memory, more time, the same "
+      "numbers.",
+      NULL},
+     offsetof(struct model_config, recompute),
+     sizeof(int),
+     KEY_INT,
+     1},
 };
 static const struct key_row rollout_keys[] = {
     INT(rollout_config, prompts, "32", 1, 65536, "Prompts a step."),

@@ -153,7 +153,7 @@ static inline void rig_open(struct rig *r, const struct ops *ops, const struct a
         fail_msg("%s", e.text);
     random_weights(&r->model, 5);
     layout_create(&r->layout, &r->dev, a->V, rows, GROUPS * (SAMPLES + 1), GROUPS, rows, SUPPORT);
-    tape_plan(&r->tape, a, &r->dev, rows, rows, rows + KV_ALIGN * GROUPS * (SAMPLES + 1), 1);
+    tape_plan(&r->tape, a, &r->dev, rows, rows, rows + KV_ALIGN * GROUPS * (SAMPLES + 1), KEEP_ALL);
     tape_commit(&r->tape);
 }
 

@@ -167,6 +167,18 @@ static inline size_t tensor_read(struct context *c, double *out, Dev x, size_t n
     return n;
 }
 
+static inline float *floats(Dev x)
+{
+    return x.p;
+}
+
+static inline void same_bits(const float *a, const float *b, size_t n, const char *what)
+{
+    for (size_t i = 0; i < n; i++)
+        if (memcmp(&a[i], &b[i], sizeof *a))
+            fail_msg("%s: number %zu is %a and %a", what, i, (double)a[i], (double)b[i]);
+}
+
 static inline void reserve(struct context *c, enum scratch_row row, struct scratch_shape s)
 {
     device_reserve(&c->dev, CALL_PURE(c, scratch_bytes, &c->dev, row, &s));

@@ -101,7 +101,7 @@ static void expect_logits(const struct model *m, const struct expected *x, const
         one[i] = 1;
     }
     layout_create(&l, &device, m->arch.V, ROWS, 1, 1, ROWS, 0);
-    tape_plan(&t, &m->arch, &device, ROWS, ROWS, ROWS + KV_ALIGN, 0);
+    tape_plan(&t, &m->arch, &device, ROWS, ROWS, ROWS + KV_ALIGN, KEEP_NOTHING);
     tape_commit(&t);
     layout_set(&l, x->id, &whole, groups, 1);
     layout_entries(&l, ROWS, row, x->id + 1, one, NULL, NULL, entries, 1);

@@ -132,7 +132,7 @@ static int train_forward(struct rig *r, const struct asked *a, double temperatur
     layout_set(&l, ids, seg, group, groups);
     layout_entries(&l, R, row, target, temperatures, supports ? support : NULL, supports ? kept : NULL, entries,
                    groups);
-    tape_plan(&t, &r->model.arch, &r->dev, rows, R, l.store, 1);
+    tape_plan(&t, &r->model.arch, &r->dev, rows, R, l.store, KEEP_ALL);
     tape_commit(&t);
     model_forward(&r->model, &t, &l.rows, t.kv, 0, l.store);
     model_head(&r->model, &t, &l, logp, entropy);
@@ -427,7 +427,7 @@ static void load(struct rig *r, const char *dir, int rows, int groups)
         model_create(&r->model, &a, 0, &r->dev, 0, &e) || checkpoint_load(&r->model, dir, &e))
         fail_msg("%s", e.text);
     layout_create(&r->layout, &r->dev, a.V, rows, groups, groups, rows, 0);
-    tape_plan(&r->tape, &a, &r->dev, rows, rows, rows + groups * KV_ALIGN, 0);
+    tape_plan(&r->tape, &a, &r->dev, rows, rows, rows + groups * KV_ALIGN, KEEP_NOTHING);
     tape_commit(&r->tape);
 }
 

@@ -81,7 +81,7 @@ static void compute(const struct model *m, const int32_t *ids, double *logits)
         one[i] = 1;
     }
     layout_create(&l, &device, m->arch.V, IDS, 1, 1, IDS, 0);
-    tape_plan(&t, &m->arch, &device, IDS, IDS, IDS + KV_ALIGN, 0);
+    tape_plan(&t, &m->arch, &device, IDS, IDS, IDS + KV_ALIGN, KEEP_NOTHING);
     tape_commit(&t);
     layout_set(&l, ids, &whole, group, 1);
     layout_entries(&l, IDS, row, ids, one, NULL, NULL, entries, 1);

@@ -208,6 +208,21 @@ static const struct arch middle_gpt2 = {.V = 67,
                                         .mlp_bias = 1,
                                         .norm_eps = 1e-5f};
 
+/* More ids than the fast table reads at once, and a last block of few. */
+static const struct arch wide_vocabulary = {.V = 4099,
+                                            .context = 256,
+                                            .C = 8,
+                                            .layers = 1,
+                                            .H = 2,
+                                            .G = 1,
+                                            .D = 4,
+                                            .F = 10,
+                                            .norm = NORM_RMS,
+                                            .position = POSITION_ROTARY,
+                                            .mlp = MLP_SWIGLU,
+                                            .norm_eps = 1e-5f,
+                                            .rope_theta = 10000};
+
 static double *gradient_in_pieces(const struct ops *ops, const struct arch *a, const struct content *c, int threads,
                                   int piece, int shared, int chunk, int *n)
 {
@@ -260,6 +275,8 @@ static void pieces_and_threads_change_no_bit(void **state)
     pieces_and_threads(&middle_llama);
     pieces_and_threads(&middle_gpt2);
     pieces_and_threads(&tiny_biased);
+    assert_true(cpu_ops.head_ids(wide_vocabulary.V) < wide_vocabulary.V);
+    pieces_and_threads(&wide_vocabulary);
     const struct arch llama = with_adapters(middle_llama, 5, ALL_OF_LLAMA),
                       gpt2 = with_adapters(middle_gpt2, 8, ALL_OF_GPT2);
     pieces_and_threads(&llama);
@@ -303,7 +320,8 @@ static void fast_table_near_reference(void **state)
     (void)state;
     const struct arch llama = with_adapters(middle_llama, 5, ALL_OF_LLAMA),
                       gpt2 = with_adapters(middle_gpt2, 8, ALL_OF_GPT2);
-    const struct arch *arch[] = {&tiny_gpt2, &tiny_biased, &middle_llama, &middle_gpt2, &tiny_untied, &llama, &gpt2};
+    const struct arch *arch[] = {&tiny_gpt2,   &tiny_biased, &middle_llama, &middle_gpt2,
+                                 &tiny_untied, &llama,       &gpt2,         &wide_vocabulary};
     const struct ops *ops[] = {&ref_ops, &cpu_ops};
     static struct packed p;
     static double logp[2][ROWS], entropy[2][ROWS];
@@ -342,13 +360,64 @@ static void keeping_changes_no_bit(void **state)
         struct rig r;
         rig_open(&r, &cpu_ops, &a, 2, p.rows);
         tape_free(&r.tape);
-        tape_plan(&r.tape, &a, &r.dev, p.rows, p.R, p.rows + KV_ALIGN * p.segments, keep);
+        tape_plan(&r.tape, &a, &r.dev, p.rows, p.R, p.rows + KV_ALIGN * p.segments, keep ? KEEP_ALL : KEEP_NOTHING);
         tape_commit(&r.tape);
         rig_forward(&r, &p, 0, logp[keep], entropy[keep]);
         rig_close(&r);
     }
     assert_same_bits(logp[0], logp[1], p.R, "log-probability");
     assert_same_bits(entropy[0], entropy[1], p.R, "entropy");
+}
+
+/* Gradients of one batch from a tape that keeps so much. */
+static double *gradient_kept(const struct ops *ops, const struct arch *a, const struct packed *p, enum keep keep,
+                             int of_values, size_t *tape_bytes, int *n)
+{
+    struct rig r;
+    rig_open(&r, ops, a, 2, p->rows);
+    tape_free(&r.tape);
+    tape_plan(&r.tape, a, &r.dev, p->rows, p->R, p->rows + KV_ALIGN * p->segments, keep);
+    tape_commit(&r.tape);
+    *tape_bytes = r.tape.arena.total;
+    for (int again = 0; again < 2; again++) { /* the second time into used buffers */
+        rig_forward(&r, p, 0, NULL, NULL);
+        if (of_values) {
+            static double value[ROWS];
+            model_value(&r.model, &r.tape, &r.layout, value);
+            model_value_backward(&r.model, &r.tape, &r.layout, p->glogp);
+        } else {
+            model_backward(&r.model, &r.tape, &r.layout, p->glogp, p->gentropy);
+        }
+    }
+    model_grad_norm(&r.model);
+    double *x = all_values(&r.model, 1, n);
+    rig_close(&r);
+    return x;
+}
+
+static void computing_again_changes_no_bit(void **state)
+{
+    (void)state;
+    struct arch critic = tiny_llama, one = middle_gpt2, deep = middle_llama;
+    critic.value_head = one.layers = 1;
+    deep.layers = 5;
+    const struct arch llama = with_adapters(middle_llama, 4, ALL_OF_LLAMA);
+    const struct arch *arch[] = {&tiny_gpt2, &tiny_biased, &middle_gpt2, &one, &deep, &llama, &critic};
+    static struct packed p;
+    for (unsigned i = 0; i < sizeof arch / sizeof *arch; i++)
+        for (int table = 0; table < 2; table++) {
+            const struct ops *ops = table ? &cpu_ops : &ref_ops;
+            struct content c = random_content(arch[i]->V, GROUPS, 30, 9);
+            size_t bytes[2];
+            int n;
+            pack_groups(&p, &c, 0, GROUPS, 1);
+            double *kept = gradient_kept(ops, arch[i], &p, KEEP_ALL, arch[i]->value_head, &bytes[0], &n);
+            double *again = gradient_kept(ops, arch[i], &p, KEEP_INPUTS, arch[i]->value_head, &bytes[1], &n);
+            assert_same_bits(kept, again, n, "gradient from layers computed again");
+            assert_true(bytes[1] < bytes[0] || arch[i]->layers == 1);
+            mem_free(kept);
+            mem_free(again);
+        }
 }
 
 /* ---- optimiser ---- */
@@ -528,6 +597,7 @@ int main(void)
         cmocka_unit_test(shared_prompts_equal_copies),
         cmocka_unit_test(fast_table_near_reference),
         cmocka_unit_test(keeping_changes_no_bit),
+        cmocka_unit_test(computing_again_changes_no_bit),
         cmocka_unit_test(pieces_and_threads_change_no_bit),
         cmocka_unit_test(optimiser_equals_plain_loop),
         cmocka_unit_test(rotary_table_as_published),

@@ -465,13 +465,15 @@ static size_t run_logp(struct context *c, const void *spec, double *out)
     reserve(c, SCRATCH_HEAD, (struct scratch_shape){.rows = h->R, .N = h->V, .K = 1});
     struct entries e = head_entries(c, h);
     Dev logits = head_logits(c, h), logp = tensor(c, (size_t)h->R), entropy = tensor(c, (size_t)h->R);
-    CALL(c, logp_forward, logp, entropy, logits, &e, h->V);
+    Dev stat = tensor(c, 4 * (size_t)h->R);
+    assert_in_range(CALL_PURE(c, head_ids, h->V), 1, h->V);
+    CALL(c, logp_forward, logp, entropy, stat, logits, &e, 0, h->V, h->V);
     size_t at = tensor_read(c, out, logp, (size_t)h->R);
     at += tensor_read(c, out + at, entropy, (size_t)h->R);
     Dev glogp = tensor_random(c, (size_t)h->R, 86), gentropy = tensor_random(c, (size_t)h->R, 87);
     Dev apart = tensor(c, (size_t)h->R * h->V);
-    CALL(c, logp_backward, apart, logits, &e, glogp, gentropy, h->V);
-    CALL(c, logp_backward, logits, logits, &e, glogp, gentropy, h->V); /* in place */
+    CALL(c, logp_backward, apart, logits, stat, &e, glogp, gentropy, 0, h->V, h->V);
+    CALL(c, logp_backward, logits, logits, stat, &e, glogp, gentropy, 0, h->V, h->V); /* in place */
     size_t first = at;
     at += tensor_read(c, out + at, apart, (size_t)h->R * h->V);
     tensor_read(c, out + at, logits, (size_t)h->R * h->V);

@@ -10,18 +10,6 @@ static struct context *cpu_of(void **state)
     return &((struct suite *)*state)->c[CPU1];
 }
 
-static float *floats(Dev x)
-{
-    return x.p;
-}
-
-static void same_bits(const float *a, const float *b, size_t n, const char *what)
-{
-    for (size_t i = 0; i < n; i++)
-        if (memcmp(&a[i], &b[i], sizeof *a))
-            fail_msg("%s: number %zu is %a and %a", what, i, (double)a[i], (double)b[i]);
-}
-
 /* ---- products ---- */
 
 struct product {
@@ -422,8 +410,8 @@ static void test_sampled_logp(void **state)
             floats(logits)[i] *= 5;
         CALL(c, sample, token, logp, entropy, support, supports, logits, bits, SLOTS, WORDS, &how[k]);
         struct entries e = {SLOTS, token, tensor_from(c, temperature, SLOTS), support, supports, KEPT};
-        Dev again = tensor(c, SLOTS), entropy_again = tensor(c, SLOTS);
-        CALL(c, logp_forward, again, entropy_again, logits, &e, WORDS);
+        Dev again = tensor(c, SLOTS), entropy_again = tensor(c, SLOTS), stat = tensor(c, 4 * SLOTS);
+        CALL(c, logp_forward, again, entropy_again, stat, logits, &e, 0, WORDS, WORDS);
         same_bits(floats(logp), floats(again), SLOTS, "logp of the sampled token");
         same_bits(floats(entropy), floats(entropy_again), SLOTS, "entropy");
         e.count = 1;
@@ -432,8 +420,8 @@ static void test_sampled_logp(void **state)
             e.temperature = dev_at(&c->dev, tensor_from(c, temperature, 1), 0);
             e.support = dev_int_at(support, r * KEPT);
             e.supports = dev_int_at(supports, r);
-            CALL(c, logp_forward, dev_at(&c->dev, again, r), dev_at(&c->dev, entropy_again, r),
-                 dev_at(&c->dev, logits, r * WORDS), &e, WORDS);
+            CALL(c, logp_forward, dev_at(&c->dev, again, r), dev_at(&c->dev, entropy_again, r), stat,
+                 dev_at(&c->dev, logits, r * WORDS), &e, 0, WORDS, WORDS);
             CALL(c, release, c->block[--c->blocks].base);
         }
         same_bits(floats(logp), floats(again), SLOTS, "one entry");
@@ -568,8 +556,8 @@ static void test_outside_support(void **state)
         int32_t target = 1, kept[2] = {2, 0}, count = 2;
         double one = 1, got;
         struct entries e = {1, ints(c, &target, 1), tensor_from(c, &one, 1), ints(c, kept, 2), ints(c, &count, 1), 2};
-        Dev logp = tensor(c, 1), entropy = tensor(c, 1);
-        CALL(c, logp_forward, logp, entropy, tensor_from(c, law_logits, 4), &e, 4);
+        Dev logp = tensor(c, 1), entropy = tensor(c, 1), stat = tensor(c, 4);
+        CALL(c, logp_forward, logp, entropy, stat, tensor_from(c, law_logits, 4), &e, 0, 4, 4);
         CALL(c, download, &got, logp, 1);
         assert_true(got == -INFINITY);
         release_all(c);

@@ -295,13 +295,14 @@ enum { ENTRIES = 4, VOCABULARY = 5 };
 struct logp_case {
     struct device *d;
     struct entries e;
-    double *logits, *out, *glogp, *gentropy;
+    double *logits, *out, *glogp, *gentropy, *stat;
 };
 
 static double logp_loss(void *p)
 {
     struct logp_case *c = p;
-    ref_ops.logp_forward(c->d, at(c->out), at(c->out + ENTRIES), at(c->logits), &c->e, VOCABULARY);
+    ref_ops.logp_forward(c->d, at(c->out), at(c->out + ENTRIES), at(c->stat), at(c->logits), &c->e, 0, VOCABULARY,
+                         VOCABULARY);
     return weighted(c->out, c->glogp, ENTRIES) + weighted(c->out + ENTRIES, c->gentropy, ENTRIES);
 }
 
@@ -317,16 +318,19 @@ static void test_logp(void **state)
                               fresh(ENTRIES * VOCABULARY, 1),
                               fresh(2 * ENTRIES, 0),
                               fresh(ENTRIES, 2),
-                              fresh(ENTRIES, 3)};
+                              fresh(ENTRIES, 3),
+                              fresh(4 * ENTRIES, 0)};
         double *g = fresh(ENTRIES * VOCABULARY, 9);
         if (truncated) {
             c.e.support.p = support;
             c.e.supports.p = supports;
             support[9] = 0; /* one id kept: logp 0, entropy 0, gradient 0 */
         }
-        ref_ops.logp_backward(c.d, at(g), at(c.logits), &c.e, at(c.glogp), at(c.gentropy), VOCABULARY);
+        logp_loss(&c); /* leaves what the gradient needs */
+        ref_ops.logp_backward(c.d, at(g), at(c.logits), at(c.stat), &c.e, at(c.glogp), at(c.gentropy), 0, VOCABULARY,
+                              VOCABULARY);
         check_gradient(logp_loss, &c, c.logits, g, ENTRIES * VOCABULARY, "dlogits");
-        double *all[] = {c.logits, c.out, c.glogp, c.gentropy, g};
+        double *all[] = {c.logits, c.out, c.glogp, c.gentropy, c.stat, g};
         for (unsigned i = 0; i < sizeof all / sizeof *all; i++)
             free(all[i]);
     }

@@ -141,8 +141,8 @@ static void move_to(struct trainer *t, const struct ops *ops, const char *model)
     assert_int_equal(model_create(&s->policy, &s->arch, 0, &s->device, 1, &e), 0);
     assert_int_equal(checkpoint_load(&s->policy, model, &e), 0);
     assert_int_equal(model_create(&t->model[0], &s->arch, 0, &s->device, 0, &e), 0);
-    tape_plan(&t->tape, &s->arch, &s->device, rows, rows, store, 1);
-    tape_plan(&t->frozen_tape, &s->arch, &s->device, rows, rows, store, 0);
+    tape_plan(&t->tape, &s->arch, &s->device, rows, rows, store, KEEP_ALL);
+    tape_plan(&t->frozen_tape, &s->arch, &s->device, rows, rows, store, KEEP_NOTHING);
     tape_commit(&t->tape);
     tape_commit(&t->frozen_tape);
     layout_create(&t->layout, &s->device, s->arch.V, rows, segments, groups, rows, support);

@@ -98,9 +98,16 @@ static const char everything[] =
 static const struct {
     const char *name, *recipe;
 } settings[] = {{"plain", plain}, {"everything", everything}};
-static const char *const ways[] = {"run.threads=1",   "run.threads=2",    "run.threads=3",
-                                   "run.micro=1",     "run.micro=2",      "run.micro=8",
-                                   "rollout.slots=4", "rollout.slots=64", "run.threads=2|run.micro=3|rollout.slots=7"};
+static const char *const ways[] = {"run.threads=1",
+                                   "run.threads=2",
+                                   "run.threads=3",
+                                   "run.micro=1",
+                                   "run.micro=2",
+                                   "run.micro=8",
+                                   "rollout.slots=4",
+                                   "rollout.slots=64",
+                                   "run.threads=2|run.micro=3|rollout.slots=7",
+                                   "model.recompute=1|run.threads=2|run.micro=3"};
 
 static void same_bytes_in_every_way(void **state)
 {

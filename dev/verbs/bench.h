@@ -54,6 +54,7 @@ struct bench_model {
     int passes;                            /* so many such batches make an update */
     double *logp, *gradient;
     float *in, *out; /* on the device: rows x the widest row; the operations' operands */
+    float *logits;   /* on the device: [entries, or some of them][V] */
 };
 double model_flops(const struct arch *a, double length); /* of one token's forward pass behind `length` others */
 void bench_operations(struct bench_model *m);            /* bench_ops.c */

@@ -126,7 +126,7 @@ static int open_model(struct bench_model *m, struct bench *b, const struct shape
     fill_weights(&m->model);
     int segments = m->groups * (s->samples + 1);
     layout_create(&m->layout, b->dev, a.V, m->rows, segments, m->groups, m->entries, 0);
-    tape_plan(&m->tape, &a, b->dev, m->rows, m->entries, m->rows + segments * KV_ALIGN, 1);
+    tape_plan(&m->tape, &a, b->dev, m->rows, m->entries, m->rows + segments * KV_ALIGN, KEEP_ALL);
     tape_commit(&m->tape);
     fill_layout(m);
     m->logp = mem_alloc((size_t)m->entries, sizeof *m->logp);

@@ -51,6 +51,14 @@ static void measure_product(struct product *p, const char *name)
     bench_figure(p->m->b, &f, multiply, p);
 }
 
+/* Rows that are measured against the whole vocabulary: not more logits than some 4 million, but 256 rows. */
+static int whole_rows(const struct bench_model *m)
+{
+    int n = (1 << 22) / m->model.arch.V;
+    n = n < 256 ? 256 : n;
+    return n < m->entries ? n : m->entries;
+}
+
 static void measure_products(struct bench_model *m)
 {
     const struct arch *a = &m->model.arch;
@@ -67,7 +75,7 @@ static void measure_products(struct bench_model *m)
     for (unsigned i = 0; i < sizeof shape / sizeof *shape; i++)
         for (int direction = FORWARD; direction <= WEIGHT; direction++)
             for (unsigned r = direction == FORWARD ? 0 : 4; r < sizeof some_rows / sizeof *some_rows; r++) {
-                int most = shape[i].tensor < 0 && m->tape.chunk < m->rows ? m->tape.chunk : m->rows;
+                int most = shape[i].tensor < 0 ? whole_rows(m) : m->rows;
                 struct product p = {m, shape[i].tensor, shape[i].N, shape[i].K, some_rows[r], 0, direction, {NULL}, 0};
                 p.rows = p.rows ? p.rows : most;
                 if (p.rows > most || (some_rows[r] == 0 && most == 256))
@@ -145,23 +153,25 @@ END ROW(gather) op->gather(d, out, in, m->layout.entry_row, m->entries, a->C);
 END ROW(scatter) op->scatter(d, out, in, m->layout.entry_first, m->layout.entry_order, m->rows, a->C);
 END
 
-    /* ---- the head: a chunk of logits ---- */
+    /* ---- the head: logits of some entries, of the first block of the vocabulary ---- */
 
     static struct entries
     chunk_of(const struct bench_model *m)
 {
     struct entries e = m->layout.entries;
-    e.count = m->tape.chunk < m->entries ? m->tape.chunk : m->entries;
+    e.count = whole_rows(m);
     e.support.p = e.supports.p = NULL;
     return e;
 }
 
 ROW(logp_forward)
 struct entries e = chunk_of(m);
-op->logp_forward(d, m->tape.logp, m->tape.entropy, m->tape.logits, &e, a->V);
+op->logp_forward(d, m->tape.logp, m->tape.entropy, m->tape.head_stat, (Dev){m->logits, 0}, &e, 0, op->head_ids(a->V),
+                 a->V);
 END ROW(logp_backward)
 struct entries e = chunk_of(m);
-op->logp_backward(d, out, m->tape.logits, &e, m->tape.glogp, m->tape.gentropy, a->V);
+op->logp_backward(d, out, (Dev){m->logits, 0}, m->tape.head_stat, &e, m->tape.glogp, m->tape.gentropy, 0,
+                  op->head_ids(a->V), a->V);
 END
 
     static void
@@ -175,7 +185,7 @@ END
         bits[i] = (int32_t)((uint32_t)(i + 1) * 2654435761u);
     s.max_support = SUPPORT;
     d->ops->sample(d, (DevInt){token}, m->tape.logp, m->tape.entropy, (DevInt){support}, (DevInt){supports},
-                   m->tape.logits, (DevInt){bits}, R, m->model.arch.V, &s);
+                   (Dev){m->logits, 0}, (DevInt){bits}, R, m->model.arch.V, &s);
 }
 
 static void sample_all(void *m)
@@ -241,7 +251,7 @@ static void measure_others(struct bench_model *m)
     const struct arch *a = &m->model.arch;
     double T = m->rows, C = a->C, F = a->F, QKV = (a->H + 2 * a->G) * a->D, W = (double)m->model.reals;
     double gates = a->mlp == MLP_SWIGLU ? 2 : 1, flops = attention_flops(m), V = a->V, R = m->entries;
-    double chunk = chunk_of(m).count, draws = chunk < 64 ? chunk : 64;
+    double chunk = chunk_of(m).count, draws = chunk < 64 ? chunk : 64, ids = m->model.dev->ops->head_ids(a->V);
     const struct row row[] = {
         {"embed.forward", embed_forward, 2 * T * C, 0, 1},
         {"embed.backward", embed_backward, 3 * T * C, 0, 1},
@@ -257,8 +267,8 @@ static void measure_others(struct bench_model *m)
         {"copy", copy, 2 * T * C, 0, 1},
         {"gather", gather, 2 * R * C, 0, 1},
         {"scatter", scatter, (R + T) * C, 0, 1},
-        {"logp.forward", logp_forward, chunk * V, 0, 0},
-        {"logp.backward", logp_backward, 2 * chunk * V, 0, 1},
+        {"logp.forward", logp_forward, chunk * ids, 0, 0},
+        {"logp.backward", logp_backward, 2 * chunk * ids, 0, 1},
         {"sample.all", sample_all, draws * V, 0, 0},
         {"sample.greedy", sample_greedy, draws * V, 0, 0},
         {"sample.top_k", sample_top_k, draws * V, 0, 0},
@@ -277,7 +287,7 @@ void bench_operations(struct bench_model *m)
 {
     const struct arch *a = &m->model.arch;
     size_t up = (size_t)a->F * (a->mlp == MLP_SWIGLU ? 2 : 1), QKV = (size_t)(a->H + 2 * a->G) * a->D;
-    size_t widest = up > QKV ? up : QKV, n = (size_t)m->rows * widest, logits = (size_t)m->tape.chunk * a->V;
+    size_t widest = up > QKV ? up : QKV, n = (size_t)m->rows * widest, logits = (size_t)whole_rows(m) * a->V;
     n = n > logits ? n : logits;
     m->in = mem_alloc(n, sizeof *m->in);
     m->out = mem_alloc(n, sizeof *m->out);
@@ -287,10 +297,12 @@ void bench_operations(struct bench_model *m)
     }
     size_t qkv = (size_t)m->rows * QKV;
     memcpy(m->tape.qkv.p, m->in, (qkv < n ? qkv : n) * sizeof *m->in);
+    m->logits = mem_alloc(logits, sizeof *m->logits);
     for (size_t i = 0; i < logits; i++)
-        ((float *)m->tape.logits.p)[i] = 8 * m->in[i];
+        m->logits[i] = 8 * m->in[i];
     measure_products(m);
     measure_others(m);
     mem_free(m->in);
     mem_free(m->out);
+    mem_free(m->logits);
 }

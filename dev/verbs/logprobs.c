@@ -45,13 +45,13 @@ static int reserve(struct scorer *c, int rows, struct error *e)
         release(c);
     int twice = c->rows < c->s.arch.context / 2 ? 2 * c->rows : c->s.arch.context;
     c->rows = 0;
-    tape_plan(&c->tape, &c->s.arch, &c->s.device, rows, rows, rows + KV_ALIGN, 0);
+    tape_plan(&c->tape, &c->s.arch, &c->s.device, rows, rows, rows + KV_ALIGN, KEEP_NOTHING);
     size_t need = c->tape.arena.total;
     tape_free(&c->tape);
     if (need > mem_machine() / 2)
         return fail(e, "%d tokens need %zu MB, and this machine has %zu", rows, need >> 20, mem_machine() >> 20);
     c->rows = rows > twice || need > mem_machine() / 8 ? rows : twice;
-    tape_plan(&c->tape, &c->s.arch, &c->s.device, c->rows, c->rows, c->rows + KV_ALIGN, 0);
+    tape_plan(&c->tape, &c->s.arch, &c->s.device, c->rows, c->rows, c->rows + KV_ALIGN, KEEP_NOTHING);
     tape_commit(&c->tape);
     layout_create(&c->layout, &c->s.device, c->s.arch.V, c->rows, 1, 1, c->rows, 0);
     c->row = mem_alloc((size_t)c->rows, sizeof *c->row);

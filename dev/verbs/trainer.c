@@ -229,9 +229,10 @@ static int plan_memory(struct trainer *t, const struct plan *p, struct error *e)
     struct session *s = &t->s;
     int regions = t->micro_groups * (p->group_samples + 1);
     int store = t->micro_rows + regions * KV_ALIGN;
-    tape_plan(&t->tape, &s->arch, &s->device, t->micro_rows, t->micro_rows, store, 1);
+    enum keep keep = s->recipe.model.recompute ? KEEP_INPUTS : KEEP_ALL;
+    tape_plan(&t->tape, &s->arch, &s->device, t->micro_rows, t->micro_rows, store, keep);
     if (s->recipe.model_count)
-        tape_plan(&t->frozen_tape, &s->arch, &s->device, t->micro_rows, t->micro_rows, store, 0);
+        tape_plan(&t->frozen_tape, &s->arch, &s->device, t->micro_rows, t->micro_rows, store, KEEP_NOTHING);
     for (int i = 0; i < s->recipe.model_count; i++) {
         const struct model_use *u = &s->recipe.models[i];
         struct arch a;
@@ -240,7 +241,8 @@ static int plan_memory(struct trainer *t, const struct plan *p, struct error *e)
             continue;
         if (model_arch(t, u, &a, &small, e))
             return -1;
-        tape_plan(&t->own_tape[i], &a, &s->device, t->micro_rows, t->micro_rows, store, !u->frozen);
+        tape_plan(&t->own_tape[i], &a, &s->device, t->micro_rows, t->micro_rows, store,
+                  u->frozen ? KEEP_NOTHING : keep);
     }
     sampler_plan(&t->sampler, &s->arch, &s->device, p->slots, s->max_prompt, p->max_new, p->support);
     double need = (double)planned_bytes(t) / (1 << 20), asked = s->recipe.run.memory;

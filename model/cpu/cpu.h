@@ -119,17 +119,19 @@ void cpu_scatter(struct device *d, Dev out, Dev in, DevInt first, DevInt order, 
 struct row_stat {
     float max, sum, logsum, entropy; /* of z = logit / temperature over the kept ids */
 };
-/* The one place where logits of a row become numbers: kept[n] are the ids, or NULL for all ids 0 .. n-1. weight[n]:
- * e^(z - max) of each, or NULL. */
+/* Logits of a whole row as numbers: kept[n] are the ids, or NULL for all ids 0 .. n-1. weight[n]: e^(z - max) of each,
+ * or NULL. */
 struct row_stat head_row(const float *logits, const int32_t *kept, int n, float temperature, float *weight);
 /* logp of one id under that row; every caller's logp is this expression. */
 static inline float head_logp(const struct row_stat *s, float logit, float temperature)
 {
     return (logit / temperature - s->max) - s->logsum;
 }
-void cpu_logp_forward(struct device *d, Dev logp, Dev entropy, Dev logits, const struct entries *e, int V);
-void cpu_logp_backward(struct device *d, Dev dlogits, Dev logits, const struct entries *e, Dev glogp, Dev gentropy,
-                       int V);
+int cpu_head_ids(int V);
+void cpu_logp_forward(struct device *d, Dev logp, Dev entropy, Dev stat, Dev logits, const struct entries *e, int first,
+                      int ids, int V);
+void cpu_logp_backward(struct device *d, Dev dlogits, Dev logits, Dev stat, const struct entries *e, Dev glogp,
+                       Dev gentropy, int first, int ids, int V);
 size_t cpu_head_scratch(int V); /* bytes a thread; also enough for sampling */
 
 /* sample.c */

@@ -6,15 +6,16 @@
 #define CUDA_HEAD_CUH
 #include "cuda.cuh"
 
+struct row_stat {
+    float max, sum, logsum, entropy; /* of z = logit / temperature over the kept ids */
+};
+
 struct head {
     float *logp, *entropy, *dlogits;
+    struct row_stat *stat; /* [R] */
     const float *logits, *temperature, *glogp, *gentropy;
     const int32_t *target, *support, *supports;
     int V, max_support;
-};
-
-struct row_stat {
-    float max, sum, logsum, entropy; /* of z = logit / temperature over the kept ids */
 };
 
 /* Which ids an entry keeps: ids[count], or all 0 .. count-1 where ids is NULL. */
@@ -96,14 +97,16 @@ KERNEL(logp_forward_kernel, THREADS, head)
     if (THREAD == 0) {
         a.logp[BLOCK] = good ? head_logp(s, row[target], temperature) : -INFINITY;
         a.entropy[BLOCK] = s.entropy;
+        a.stat[BLOCK] = s;
     }
 }
 
-static struct head head_of(const struct entries *e, Dev logits, int V)
+static struct head head_of(const struct entries *e, Dev logits, Dev stat, int V)
 {
     struct head a;
     memset(&a, 0, sizeof a);
     a.logits = reals(logits);
+    a.stat = (struct row_stat *)stat.p;
     a.temperature = reals(e->temperature);
     a.target = e->target.p;
     a.support = e->support.p;
@@ -113,9 +116,17 @@ static struct head head_of(const struct entries *e, Dev logits, int V)
     return a;
 }
 
-static void cuda_logp_forward(struct device *d, Dev logp, Dev entropy, Dev logits, const struct entries *e, int V)
+/* Whole rows. */
+static int cuda_head_ids(int V)
 {
-    struct head a = head_of(e, logits, V);
+    return V;
+}
+
+static void cuda_logp_forward(struct device *d, Dev logp, Dev entropy, Dev stat, Dev logits, const struct entries *e,
+                              int first, int ids, int V)
+{
+    struct head a = head_of(e, logits, stat, V);
+    (void)first, (void)ids; /* 0, V */
     a.logp = reals(logp);
     a.entropy = reals(entropy);
     LAUNCH(logp_forward_kernel, d, e->count, 1, 0, a);
@@ -159,7 +170,7 @@ KERNEL(logp_backward_kernel, THREADS, head)
     float *to = a.dlogits + (size_t)BLOCK * a.V, temperature = a.temperature[BLOCK];
     float glogp = a.glogp[BLOCK], gentropy = a.gentropy[BLOCK];
     struct kept k = kept_of(&a, BLOCK);
-    struct row_stat s = head_row(row, k, temperature);
+    struct row_stat s = a.stat[BLOCK];
     int target = a.target[BLOCK], good = is_kept(k, target);
     for (int i = THREAD; i < k.count; i += THREADS) {
         int id = kept_id(k, i);
@@ -170,10 +181,11 @@ KERNEL(logp_backward_kernel, THREADS, head)
         zero_others(to, k, a.V);
 }
 
-static void cuda_logp_backward(struct device *d, Dev dlogits, Dev logits, const struct entries *e, Dev glogp,
-                               Dev gentropy, int V)
+static void cuda_logp_backward(struct device *d, Dev dlogits, Dev logits, Dev stat, const struct entries *e, Dev glogp,
+                               Dev gentropy, int first, int ids, int V)
 {
-    struct head a = head_of(e, logits, V);
+    struct head a = head_of(e, logits, stat, V);
+    (void)first, (void)ids; /* 0, V */
     a.dlogits = reals(dlogits);
     a.glogp = reals(glogp);
     a.gentropy = reals(gentropy);
