@@ -26,6 +26,8 @@ for setting in slips parity; do
         run $setting FAPO "flips=$flips" fapo $words $size verifier=noisy "process.eps=$flips" process.flips=fresh
     done
     run $setting FAPO learned fapo $words $size variant=learned "prm.steps=$judge"
+    # A quick study asks of a longer training too whether it is what the detector lacks.
+    [ "$quick" = 0 ] || run $setting FAPO learned-300 fapo $words $size variant=learned prm.steps=300
 done
 go
 for setting in slips parity; do
