@@ -174,9 +174,9 @@ static void time_sampling(struct model *m, const char *preset, int slots)
             die("%s", e.text);
         best = clock_now() - start < best ? clock_now() - start : best;
     }
-    double real = (double)d->ops->real_bytes,
+    double real = d->ops->bf16 ? 2 : (double)d->ops->real_bytes,
            cache = 2.0 * m->arch.layers * m->arch.G * m->arch.D * (PROMPT + NEW / 2.0);
-    double bytes = NEW * ((d->ops->bf16 ? 2 : real) * (double)m->reals + real * slots * cache); /* the cache is fp32 */
+    double bytes = real * NEW * ((double)m->reals + slots * cache);
     snprintf(name, sizeof name, "decode.%d", slots);
     report(preset, name, slots * NEW / best, "tokens/s", bytes / best / read_rate);
     for (int i = 0; i < slots; i++) {

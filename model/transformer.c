@@ -38,11 +38,11 @@ struct tape_part {
 };
 
 /* In mixed precision (ops->bf16) these are in bf16: the copies of matrices that products read; what goes into products
- * (outputs of the two norms of a layer, of the activation and the hidden states of the head) and what comes out of one
- * only to go into an activation (up), with the gradients of both (dact, dup). All else stays in fp32: the weights that
- * are trained, their gradients and moments, the residual stream, statistics of norms and attention, queries, keys and
- * values, the attention's output, logits, and the gradients of all these, which are rounded when they are multiplied;
- * the store keeps keys and values in bf16.
+ * (outputs of the two norms of a layer, of attention and activation, and the hidden states of the head) and what comes
+ * out of one only to go into an activation (up), with gradients (datt, dact, dup); and the store of keys and values,
+ * which is the table's. All else stays in fp32: the weights that are trained, their gradients and moments, the residual
+ * stream, statistics of norms and attention, queries, keys and values before attention takes them, logits, and the
+ * gradients of all these, which are rounded when they are multiplied.
  *
  * Every buffer of the tape with its size; one list for planning and for handing out pointers. */
 static int tape_parts(struct tape *t, struct tape_part *part)
@@ -63,7 +63,7 @@ static int tape_parts(struct tape *t, struct tape_part *part)
     PART(stat_q, a->qk_norm ? L * T * a->H * 2 : 0);
     PART(stat_k, a->qk_norm ? L * T * a->G * 2 : 0);
     PART(qkv, L * T * s.QKV);
-    PART(att, L * T * s.Q);
+    PART16(att, L * T * s.Q);
     PART(att_stat, L * T * a->H * 2);
     PART16(norm2, L * T * s.C);
     PART(stat2, L * T * 2);
@@ -85,7 +85,7 @@ static int tape_parts(struct tape *t, struct tape_part *part)
         PART(dnorm, T * s.C);
         PART(dqkv, T * s.QKV);
         PART(dqkv_raw, a->qk_norm ? T * s.QKV : 0);
-        PART(datt, T * s.Q);
+        PART16(datt, T * s.Q);
         PART16(dup, T * s.up);
         PART16(dact, T * s.F);
         PART(dlow, T * (size_t)a->lora.rank);
