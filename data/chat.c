@@ -421,20 +421,21 @@ static json_t *new_settings(const struct chat *c)
 void chat_settings(const struct chat *c, const char *from, struct text *out)
 {
     struct text own = {0}, system = {0};
-    json_t *settings = settings_of(from);
-    int has_own = from[0] && chat_template_read(from, &own, NULL) > 0;
-    int keeps = has_own && (c->format == CHAT_NONE || chat_recognise(own.s, own.len, &system) == c->format);
+    json_t *settings = settings_of(from), *theirs = NULL;
+    if (from[0] && chat_template_read(from, &own, NULL) > 0 && own.len && !memchr(own.s, 0, (size_t)own.len))
+        theirs = json_stringn(own.s, (size_t)own.len); /* NULL where it is not UTF-8 */
+    int keeps = theirs && (c->format == CHAT_NONE || chat_recognise(own.s, own.len, &system) == c->format);
     const char *ours = keeps ? NULL : chat_template(c->format);
     if (settings || keeps || ours) {
         settings = settings ? settings : new_settings(c);
         if (ours || (keeps && !json_is_array(json_object_get(settings, "chat_template"))))
-            json_object_set_new(settings, "chat_template",
-                                ours ? json_string(ours) : json_stringn(own.s, (size_t)own.len));
+            json_object_set_new(settings, "chat_template", ours ? json_string(ours) : json_incref(theirs));
         char *s = json_dumps(settings, JSON_INDENT(2));
         text_addf(out, "%s\n", s ? s : "{}");
         free(s);
     }
     json_decref(settings);
+    json_decref(theirs);
     text_free(&own);
     text_free(&system);
 }

@@ -371,6 +371,12 @@ static void test_settings(void **state)
     assert_settings(CHAT_NONE, "chat_template", "a <|im_start|> <|im_end|> of its own");
     assert_settings(CHAT_CHATML, "chat_template", "a <|im_start|> <|im_end|> of its own");
     assert_settings(CHAT_LLAMA31, "chat_template", chat_template(CHAT_LLAMA31));
+    put_text("chat_template.jinja", "not UTF-8: \xff <|im_start|> <|im_end|>");
+    assert_settings(CHAT_CHATML, "chat_template", chat_template(CHAT_CHATML));
+    struct error e;
+    assert_int_equal(file_write(in_folder(path, "chat_template.jinja"), "\0<|im_start|><|im_end|>", 24, &e), 0);
+    assert_settings(CHAT_CHATML, "chat_template", chat_template(CHAT_CHATML));
+    assert_settings(CHAT_NONE, "chat_template", "none");
     unlink(in_folder(path, "chat_template.jinja"));
     put_text("tokenizer_config.json", "{\"chat_template\": [{\"name\": \"default\", \"template\": \"y\"}]}");
     json_t *o = settings_of(CHAT_NONE, REF "llama3");
