@@ -34,6 +34,10 @@ static size_t cuda_scratch_bytes(const struct device *d, enum scratch_row row, c
  */
 /* clang-format off */
 #define CUDA_ROWS(kind) \
+    .replay = gpu_replay, \
+    .record = gpu_record, \
+    .recorded = gpu_recorded, \
+    .forget = gpu_forget, \
     .alloc = cuda_alloc, \
     .release = cuda_release, \
     .upload = cuda_upload, \

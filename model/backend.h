@@ -122,6 +122,8 @@ struct scratch_shape {
     int longest; /* positions of a chain */
 };
 
+enum { RECORDS = 64 };
+
 struct ops {
     const char *name;  /* "cpu", "ref", "cuda" */
     size_t real_bytes; /* of one real: 4, or 8 in the reference */
@@ -137,6 +139,16 @@ struct ops {
     /* Chooses once how products with matrices W[N][K] are computed, with a result in bf16 or not, with a bias or not;
      * sets d->inexact when a row of the result depends on how many there are. NULL: nothing to choose. */
     void (*prepare)(struct device *d, int N, int K, int bf16, int biased);
+
+    /* ---- recording: rows that are called again and again with the same arguments (what changes stands in device
+     * memory) run from a recording, under a key below RECORDS. replay: 1, and they are enqueued, or 0: there is none.
+     * record: what rows enqueue from here on is noted only, until recorded keeps and runs it, and returns 1, or 0:
+     * nothing was run, call the rows again. Memory and rows that wait must not be called between. forget: all are
+     * dropped, as they must be before an argument changes. NULL, all four: rows are always called. ---- */
+    int (*replay)(struct device *d, int key);
+    void (*record)(struct device *d, int key);
+    int (*recorded)(struct device *d);
+    void (*forget)(struct device *d);
 
     /* ---- memory ---- */
     void *(*alloc)(struct device *d, size_t bytes); /* zeroed, 64-byte aligned; NULL: none */

@@ -79,7 +79,7 @@ void sampler_plan(struct sampler *s, const struct arch *a, struct device *d, int
     }
     s->prefill = max_prompt > PREFILL_ROWS ? max_prompt : PREFILL_ROWS;
     int rows = s->prefill > slots ? s->prefill : slots;
-    s->kv_store = slots * (round_up(max_prompt, KV_ALIGN) + round_up(max_new, KV_ALIGN));
+    s->kv_store = slots * (round_up(max_prompt, KV_ALIGN) + round_up(max_new, KV_ALIGN)) + KV_ALIGN;
     struct attention_shape attention = {a->H, a->G, a->D, 1, s->kv_store};
     s->kv_stride = d->ops->store_reals(&attention);
     tape_plan(&s->tape, a, d, rows, slots, 0, KEEP_NOTHING);
@@ -121,7 +121,7 @@ void sampler_commit(struct sampler *s)
     s->index.p = arena_at(&s->arena, 6);
     s->logits.p = arena_at(&s->arena, 7);
     tape_commit(&s->tape);
-    layout_create(&s->layout, s->dev, s->tape.arch.V, rows, 2 * n, n, n, 0);
+    layout_create(&s->layout, s->dev, s->tape.arch.V, rows, 2 * n + 1, n, n, 0);
     s->slot = mem_alloc((size_t)n, sizeof *s->slot);
     s->prompt = mem_alloc((size_t)n, sizeof *s->prompt);
     s->host = mem_alloc(2 * (size_t)rows + (size_t)n * (16 + s->max_support), sizeof *s->host);
@@ -205,7 +205,8 @@ static void upload_regions(struct sampler *s, const struct work *w)
         region[n + i] = (struct region){used ? slot->prompt : -1, n * prompt_cap + i * new_cap, new_cap,
                                         used ? w->q[slot->request].prompt_len : 0};
     }
-    s->dev->ops->upload_int(s->dev, s->layout.rows.region, (int32_t *)region, 8 * (size_t)n);
+    region[2 * n] = (struct region){-1, s->kv_store - KV_ALIGN, KV_ALIGN, 0};
+    s->dev->ops->upload_int(s->dev, s->layout.rows.region, (int32_t *)region, 8 * (size_t)n + 4);
 }
 
 /* Descriptors of `runs` runs laid out in rows one after the other. id and position [rows] stand in the staging memory
@@ -220,7 +221,7 @@ static void upload_rows(struct sampler *s, const struct run *run, int runs, cons
     op->upload_int(s->dev, r->position, position, (size_t)rows);
     r->count = rows;
     r->runs = runs;
-    r->regions = 2 * s->slots;
+    r->regions = 2 * s->slots + 1;
     r->groups = r->blocks = 0;
 }
 
@@ -290,6 +291,46 @@ static void admit(struct sampler *s, const struct model *m, struct work *w)
         prefill(s, m, w, fresh, n, rows);
 }
 
+/* ---- a token of every slot: where the table records rows, for few numbers of rows, each recorded once a call ---- */
+
+enum { FORWARD_ROWS, DRAWN_ROWS, RECORDED_KINDS };
+typedef void rows_of_step(struct sampler *s, const struct model *m, const struct work *w, int n);
+
+/* n, or the next power of two that there are slots for; the rest are rows of a token that nobody asked for, in a region
+ * of their own. */
+static int padded_rows(const struct sampler *s, int n)
+{
+    int padded = 1;
+    if (!s->dev->ops->replay)
+        return n;
+    while (padded < n)
+        padded *= 2;
+    return padded < s->slots ? padded : s->slots;
+}
+
+static void run_rows(struct sampler *s, const struct model *m, const struct work *w, int kind, rows_of_step *rows,
+                     int n)
+{
+    const struct ops *op = s->dev->ops;
+    int key = kind;
+    for (int i = 1; i < n; i *= 2)
+        key += RECORDED_KINDS;
+    if (op->replay && op->replay(s->dev, key))
+        return;
+    if (op->replay)
+        op->record(s->dev, key);
+    rows(s, m, w, n);
+    if (op->replay && !op->recorded(s->dev))
+        rows(s, m, w, n);
+}
+
+static void forward_rows(struct sampler *s, const struct model *m, const struct work *w, int n)
+{
+    (void)w;
+    model_forward(m, &s->tape, &s->layout.rows, s->kv, s->kv_stride, s->kv_store);
+    s->dev->ops->copy(s->dev, s->tape.hidden, s->tape.normf, (size_t)n * m->arch.C);
+}
+
 /* Forward of the last token of every running slot; which[] lists the slots whose next token is to be drawn, running
  * ones first, and s->tape.hidden gets their hidden states in that order. Returns how many. */
 static int forward_slots(struct sampler *s, const struct model *m, const struct work *w, int *which)
@@ -315,9 +356,13 @@ static int forward_slots(struct sampler *s, const struct model *m, const struct 
             which[running + fresh++] = i;
         }
     if (running) {
-        upload_rows(s, run, running, id, position, running);
-        model_forward(m, &s->tape, &s->layout.rows, s->kv, s->kv_stride, s->kv_store);
-        op->copy(s->dev, s->tape.hidden, s->tape.normf, (size_t)running * C);
+        int rows = padded_rows(s, running);
+        for (int i = running; i < rows; i++) {
+            run[i] = (struct run){2 * n, i, 1, 0};
+            id[i] = position[i] = 0;
+        }
+        upload_rows(s, run, rows, id, position, rows);
+        run_rows(s, m, w, FORWARD_ROWS, forward_rows, rows);
     }
     if (fresh) {
         op->upload_int(s->dev, s->index, index, (size_t)fresh);
@@ -326,21 +371,11 @@ static int forward_slots(struct sampler *s, const struct model *m, const struct 
     return running + fresh;
 }
 
-/* Draw the next token of the listed slots, logits of some at a time. Results land on the device, [slots] each. */
-static void draw(struct sampler *s, const struct model *m, const struct work *w, const int *which, int n)
+/* Tokens of n hidden states, logits of some at a time. Results land on the device, [slots] each. */
+static void draw_tokens(struct sampler *s, const struct model *m, const struct work *w, int n)
 {
     const struct ops *op = s->dev->ops;
     struct device *d = s->dev;
-    int32_t *bits = s->host;
-    for (int i = 0; i < n; i++) {
-        const struct slot *slot = &s->slot[which[i]];
-        const struct request *q = &w->q[slot->request];
-        struct rng r = rng_stream(w->seed, w->purpose, q->step, q->key, q->sample0 + (uint32_t)slot->sample);
-        uint64_t x = rng_bits(r, (uint64_t)w->out[slot->out].len);
-        bits[2 * i] = (int32_t)(uint32_t)x;
-        bits[2 * i + 1] = (int32_t)(uint32_t)(x >> 32);
-    }
-    op->upload_int(d, s->bits, bits, 2 * (size_t)n);
     Dev head = model_matrix(m, m->head);
     for (int at = 0; at < n; at += s->draw_rows) {
         int len = n - at < s->draw_rows ? n - at : s->draw_rows;
@@ -355,6 +390,24 @@ static void draw(struct sampler *s, const struct model *m, const struct work *w,
         op->sample(d, dev_int_at(s->token, off), dev_at(d, s->tape.logp, off), dev_at(d, s->tape.entropy, off), support,
                    supports, s->logits, dev_int_at(s->bits, 2 * off), len, m->arch.V, w->how);
     }
+}
+
+/* Draw the next token of the listed slots. */
+static void draw(struct sampler *s, const struct model *m, const struct work *w, const int *which, int n)
+{
+    const struct ops *op = s->dev->ops;
+    struct device *d = s->dev;
+    int32_t *bits = s->host;
+    for (int i = 0; i < n; i++) {
+        const struct slot *slot = &s->slot[which[i]];
+        const struct request *q = &w->q[slot->request];
+        struct rng r = rng_stream(w->seed, w->purpose, q->step, q->key, q->sample0 + (uint32_t)slot->sample);
+        uint64_t x = rng_bits(r, (uint64_t)w->out[slot->out].len);
+        bits[2 * i] = (int32_t)(uint32_t)x;
+        bits[2 * i + 1] = (int32_t)(uint32_t)(x >> 32);
+    }
+    op->upload_int(d, s->bits, bits, 2 * (size_t)n);
+    run_rows(s, m, w, DRAWN_ROWS, draw_tokens, padded_rows(s, n));
 }
 
 static int is_end(const struct work *w, int32_t id)
@@ -435,6 +488,8 @@ static long run(struct sampler *s, const struct model *m, struct work *w)
     long before = s->tokens;
     for (int i = 0; i < s->slots; i++)
         s->slot[i].request = s->prompt[i].request = -1;
+    if (s->dev->ops->replay)
+        s->dev->ops->forget(s->dev); /* of another model or another way of sampling */
     int which[s->slots], n;
     do {
         admit(s, m, w);

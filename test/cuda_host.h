@@ -41,7 +41,9 @@
     static void name(const struct type a)
 #define SHARED_FLOATS(name) float *name = host_grid.shared
 #define LAUNCH(name, d, blocks, blocks_y, bytes, argument)                                                             \
-    host_launch(name##_here, &(argument), (long)(blocks), (long)(blocks_y), name##_threads, bytes, (d)->threads)
+    host_launch(                                                                                                       \
+        &(struct host_note){name##_here, NULL, (long)(blocks), (long)(blocks_y), bytes, name##_threads, (d)->threads}, \
+        &(argument), sizeof(argument))
 
 enum { HOST_THREADS = 256, HOST_WARP = 32, HOST_STACK = 256 << 10, GPU_PARTIALS = 256 };
 enum host_state { HOST_FREE, HOST_READY, HOST_AT_BLOCK, HOST_AT_WARP };
@@ -210,26 +212,64 @@ static inline void host_block(int order)
     }
 }
 
-static inline void host_launch(void (*kernel)(const void *), const void *argument, long blocks, long blocks_y,
-                               int threads, size_t bytes, int order)
+/* What was enqueued: a kernel, or, where there are no threads, a function. */
+struct host_note {
+    void (*run)(const void *);
+    void *argument;
+    long blocks, blocks_y;
+    size_t bytes; /* of shared memory */
+    int threads, order;
+};
+static struct {
+    struct host_note *note[RECORDS];
+    int count[RECORDS], recording; /* recording: the key and 1 */
+} host_record;
+
+static inline void host_run(const struct host_note *n)
 {
-    order = order > 3 ? 1 : order;
-    host_grid.kernel = kernel;
-    host_grid.argument = argument;
-    host_grid.threads = threads;
-    host_grid.blocks = (int)blocks;
-    if (blocks_y > 65535 || bytes > 99 * 1024)
+    int order = n->order > 3 ? 1 : n->order;
+    if (!n->threads) {
+        n->run(n->argument);
+        return;
+    }
+    host_grid.kernel = n->run;
+    host_grid.argument = n->argument;
+    host_grid.threads = n->threads;
+    host_grid.blocks = (int)n->blocks;
+    if (n->blocks_y > 65535 || n->bytes > 99 * 1024)
         die("kernel: more blocks or shared memory than a GPU has");
-    for (long i = 0; i < blocks * blocks_y; i++) {
-        long b = host_order(i, blocks * blocks_y, order);
-        host_grid.block = (int)(b % blocks);
-        host_grid.block_y = (int)(b / blocks);
-        host_grid.shared = bytes ? malloc(bytes) : NULL;
-        if (bytes)
-            memset(host_grid.shared, 0xff, bytes); /* NaN */
+    for (long i = 0; i < n->blocks * n->blocks_y; i++) {
+        long b = host_order(i, n->blocks * n->blocks_y, order);
+        host_grid.block = (int)(b % n->blocks);
+        host_grid.block_y = (int)(b / n->blocks);
+        host_grid.shared = n->bytes ? malloc(n->bytes) : NULL;
+        if (n->bytes)
+            memset(host_grid.shared, 0xff, n->bytes); /* NaN */
         host_block(order);
         free(host_grid.shared);
     }
+}
+
+/* Runs it, or, while a recording goes on, keeps it with a copy of its argument. */
+static inline void host_launch(const struct host_note *what, const void *argument, size_t bytes)
+{
+    struct host_note n = *what;
+    n.argument = malloc(bytes);
+    memcpy(n.argument, argument, bytes);
+    if (!host_record.recording) {
+        host_run(&n);
+        free(n.argument);
+        return;
+    }
+    int key = host_record.recording - 1, i = host_record.count[key]++;
+    host_record.note[key] = realloc(host_record.note[key], (size_t)(i + 1) * sizeof n);
+    host_record.note[key][i] = n;
+}
+
+static inline void host_call(void (*run)(const void *), const void *argument, size_t bytes)
+{
+    struct host_note n = {run, NULL, 0, 0, 0, 0, 0};
+    host_launch(&n, argument, bytes);
 }
 
 /* ---- inside kernels ---- */
@@ -399,21 +439,73 @@ static inline void *gpu_stage(struct device *d, size_t bytes, size_t *have)
     return stage;
 }
 
+struct host_move {
+    void *to;
+    const void *from; /* NULL: zeros */
+    size_t bytes;
+};
+
+static void host_move(const void *argument)
+{
+    const struct host_move *m = argument;
+    if (m->from)
+        memcpy(m->to, m->from, m->bytes);
+    else
+        memset(m->to, 0, m->bytes);
+}
+
 static inline void gpu_copy(struct device *d, void *to, const void *from, size_t bytes)
 {
+    struct host_move m = {to, from, bytes};
     (void)d;
-    memcpy(to, from, bytes);
+    host_call(host_move, &m, sizeof m);
 }
 
 static inline void gpu_zero(struct device *d, void *p, size_t bytes)
 {
-    (void)d;
-    memset(p, 0, bytes);
+    gpu_copy(d, p, NULL, bytes);
 }
 
 static inline void gpu_wait(struct device *d)
 {
     (void)d;
+    if (host_record.recording)
+        die("a row waits while rows are being recorded");
+}
+
+/* ---- recordings ---- */
+
+static inline int gpu_replay(struct device *d, int key)
+{
+    (void)d;
+    for (int i = 0; i < host_record.count[key]; i++)
+        host_run(&host_record.note[key][i]);
+    return host_record.count[key] > 0;
+}
+
+static inline void gpu_record(struct device *d, int key)
+{
+    (void)d;
+    host_record.recording = key + 1;
+}
+
+static inline int gpu_recorded(struct device *d)
+{
+    int key = host_record.recording - 1;
+    host_record.recording = 0;
+    return gpu_replay(d, key);
+}
+
+static inline void gpu_forget(struct device *d)
+{
+    (void)d;
+    for (int key = 0; key < RECORDS; key++) {
+        for (int i = 0; i < host_record.count[key]; i++)
+            free(host_record.note[key][i].argument);
+        free(host_record.note[key]);
+        host_record.note[key] = NULL;
+        host_record.count[key] = 0;
+    }
 }
 
 static inline double *gpu_partials(struct device *d)
@@ -458,20 +550,22 @@ static inline float host_sum(const struct product16 *p, int i, int j, int first,
 
 static uint16_t to_bf16(float x);
 
-static inline int gpu_product(struct device *d, const struct product16 *p)
+struct host_product {
+    struct product16 p;
+    int split;
+};
+
+static void host_product(const void *argument)
 {
+    const struct host_product *a = argument;
+    const struct product16 *p = &a->p;
     int m = p->kind == PRODUCT_WEIGHT ? p->N : p->rows, n = p->kind == PRODUCT_FORWARD ? p->N : p->K;
-    int length = p->kind == PRODUCT_FORWARD ? p->K : p->kind == PRODUCT_INPUT ? p->N : p->rows, split = 0;
-    (void)d;
-    if (host_library == HOST_ABSENT)
-        return 0;
-    for (int few = 0; few < GPU_FEW && p->kind == PRODUCT_FORWARD; few++)
-        split |= p->rows <= host_split_rows[few];
+    int length = p->kind == PRODUCT_FORWARD ? p->K : p->kind == PRODUCT_INPUT ? p->N : p->rows;
     for (int i = 0; i < m; i++)
         for (int j = 0; j < n; j++) {
             float *c = (float *)p->c.p + (size_t)i * n + j;
-            float sum = split ? host_sum(p, i, j, 0, length / 2) + host_sum(p, i, j, length / 2, length)
-                              : host_sum(p, i, j, 0, length);
+            float sum = a->split ? host_sum(p, i, j, 0, length / 2) + host_sum(p, i, j, length / 2, length)
+                                 : host_sum(p, i, j, 0, length);
             if (p->bias.p)
                 sum += p->bias.bf16 ? host_number(p->bias.p, (size_t)j) : ((const float *)p->bias.p)[j];
             if (p->c.bf16)
@@ -479,6 +573,17 @@ static inline int gpu_product(struct device *d, const struct product16 *p)
             else
                 *c = p->kind == PRODUCT_WEIGHT ? *c + sum : sum;
         }
+}
+
+static inline int gpu_product(struct device *d, const struct product16 *p)
+{
+    struct host_product a = {*p, 0};
+    (void)d;
+    if (host_library == HOST_ABSENT)
+        return 0;
+    for (int few = 0; few < GPU_FEW && p->kind == PRODUCT_FORWARD; few++)
+        a.split |= p->rows <= host_split_rows[few];
+    host_call(host_product, &a, sizeof a);
     return 1;
 }
 

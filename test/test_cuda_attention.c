@@ -127,8 +127,8 @@ static void add_terms(const struct mixed_batch *b, double *out, double *dqkv, in
  * most; inputs are bf16 already and sums fp32, whose errors the last tenth allows for. */
 static void near_reference(void **state)
 {
-    struct mixed_case m[] = {{2, 2, 3, 20, 0, 2, 0},  {4, 2, 16, 40, 7, 3, 0},  {6, 2, 20, 33, 5, 4, 0},
-                             {3, 3, 64, 40, 0, 6, 0}, {8, 2, 80, 20, 11, 7, 0}, {2, 1, 128, 90, 0, 8, 0}};
+    struct mixed_case m[] = {{2, 2, 3, 20, 0, 2, 0},  {4, 2, 16, 40, 7, 3, 0}, {6, 2, 20, 20, 5, 4, 0},
+                             {3, 3, 64, 20, 0, 6, 0}, {4, 2, 80, 9, 4, 7, 0},  {1, 1, 128, 70, 0, 8, 0}};
     for (unsigned i = 0; i < sizeof m / sizeof *m; i++) {
         struct mixed_batch b;
         batch_open(&b, &m[i]);
@@ -149,6 +149,12 @@ static void near_reference(void **state)
     }
 }
 
+static void any_arrangement(void **state)
+{
+    check_attention(cpu_of(state), 6, 2, 20, 30);
+    check_attention(cpu_of(state), 2, 1, 80, 12);
+}
+
 static void long_chain(void **state)
 {
     struct attention_shape s = shape_of(2, 1, 4, LONG_CHAIN / KV_ALIGN * KV_ALIGN + KV_ALIGN);
@@ -162,7 +168,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(near_reference),
-        cmocka_unit_test(test_attention_views),
+        cmocka_unit_test(any_arrangement),
         cmocka_unit_test(long_chain),
     };
     return cmocka_run_group_tests_name("attention in mixed precision", tests, suite_open, suite_close);

@@ -7,18 +7,22 @@
 #include "test_generate.c"
 #undef main
 
+/* Slots one by one with rows called each time; then recorded, with a number of slots that is no power of two, and with
+ * more than there are samples. */
 static void sampler_is_trainer_for_any_slots(void **state)
 {
     (void)state;
     static struct asked first, other;
-    static const int slots[] = {1, 64}, chosen[] = {1, 3, 7};
+    static const int slots[] = {1, 5, 64}, chosen[] = {1, 3, 7};
     const struct arch *arch[] = {&llama, &gpt2, &llama};
+    struct ops plain = cuda_ops;
+    plain.replay = NULL;
     for (int i = 0; i < 3; i++)
-        for (int n = 0; n < 2; n++) {
+        for (int n = 0; n < (i ? 2 : 3); n++) {
             struct rig r;
             struct asked *a = n ? &other : &first;
             const struct sampling *how = &ways[chosen[i]];
-            rig_open(&r, &cuda_ops, arch[i], 1 + n, 16);
+            rig_open(&r, n ? &cuda_ops : &plain, arch[i], 1 + n, 16);
             answer(&r, a, how, slots[n], 3);
             int wrong = mismatches(&r, a, trainer_temperature(how), how->max_support);
             if (wrong)

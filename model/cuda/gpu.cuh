@@ -44,6 +44,9 @@ struct gpu { /* device.state */
     size_t used;       /* of it, by copies that may still be running */
     double *partial;   /* [GPU_PARTIALS] on the device: sums that the host finishes */
     struct blas *blas; /* in mixed precision */
+    cudaGraphExec_t record[RECORDS];
+    int recording; /* the key and 1; 0: nothing is being recorded */
+    int unable;    /* recording has failed once */
 };
 
 static inline struct gpu *gpu_of(const struct device *d)
@@ -69,7 +72,8 @@ static inline void gpu_launched(struct device *d, const char *kernel)
 {
     gpu_check(cudaGetLastError(), kernel);
 #ifdef CUDA_TEST
-    gpu_check(cudaStreamSynchronize(gpu_of(d)->stream), kernel);
+    if (!gpu_of(d)->recording)
+        gpu_check(cudaStreamSynchronize(gpu_of(d)->stream), kernel);
 #else
     (void)d;
 #endif
@@ -123,6 +127,63 @@ static inline void gpu_zero(struct device *d, void *p, size_t bytes)
     gpu_launched(d, "zeroing");
 }
 
+/* ---- recordings are CUDA graphs ---- */
+
+static inline int gpu_replay(struct device *d, int key)
+{
+    struct gpu *g = gpu_of(d);
+    if (!g->record[key])
+        return 0;
+    gpu_check(cudaGraphLaunch(g->record[key], g->stream), "running a graph");
+    gpu_launched(d, "running a graph");
+    return 1;
+}
+
+static inline void gpu_record(struct device *d, int key)
+{
+    struct gpu *g = gpu_of(d);
+    if (g->unable)
+        return;
+    g->recording = key + 1;
+    if (cudaStreamBeginCapture(g->stream, cudaStreamCaptureModeThreadLocal) == cudaSuccess)
+        return;
+    cudaGetLastError(); /* forgotten: rows are enqueued one by one from now on */
+    g->recording = 0;
+    g->unable = 1;
+}
+
+static inline int gpu_recorded(struct device *d)
+{
+    struct gpu *g = gpu_of(d);
+    int key = g->recording - 1;
+    cudaGraph_t graph = NULL;
+    if (!g->recording)
+        return 1; /* they have run */
+    g->recording = 0;
+    int failed = cudaStreamEndCapture(g->stream, &graph) != cudaSuccess || !graph ||
+                 cudaGraphInstantiateWithFlags(&g->record[key], graph, 0) != cudaSuccess;
+    if (graph)
+        gpu_check(cudaGraphDestroy(graph), "releasing a graph");
+    if (failed) {
+        cudaGetLastError();
+        g->record[key] = NULL;
+        g->unable = 1;
+        return 0;
+    }
+    return gpu_replay(d, key);
+}
+
+static inline void gpu_forget(struct device *d)
+{
+    struct gpu *g = gpu_of(d);
+    for (int i = 0; i < RECORDS; i++)
+        if (g->record[i]) {
+            gpu_wait(d);
+            gpu_check(cudaGraphExecDestroy(g->record[i]), "releasing a graph");
+            g->record[i] = NULL;
+        }
+}
+
 static inline double *gpu_partials(struct device *d)
 {
     return gpu_of(d)->partial;
@@ -133,6 +194,7 @@ static inline void gpu_close(struct device *d)
     struct gpu *g = gpu_of(d);
     if (!g)
         return;
+    gpu_forget(d);
     blas_close(g->blas);
     gpu_check(cudaFree(g->partial), "releasing device memory");
     gpu_check(cudaFreeHost(g->stage), "releasing page-locked memory");
