@@ -7,7 +7,7 @@
 #         that it can be built on another machine: CUDA_ARCH=90 bash dev/gpu.sh build)
 # check   every row against the reference in both precisions, what is promised bit for bit, the model, twenty optimiser
 #         steps, sampler and trainer; the same seed twice gives the same run, in fp32 with mismatch 0, in bf16 with the
-#         mismatch printed; compute-sanitizer over generation
+#         mismatch printed; compute-sanitizer (memcheck, racecheck, synccheck) over a short run of each precision
 # time    memory read and products of bf16 first, then training and sampling at the shapes of GPT-2, Qwen2 0.5B, Qwen3 0.6B
 #         and GPT-2 XL in mixed precision (bench_bf16); GPT-2 and GPT-2 XL in fp32 (bench)
 #
@@ -74,10 +74,14 @@ for what in $steps; do
             step "same_run_twice_$precision" 60 bash -c "same_run_twice $precision"
         done
         grep -h mismatch "$results/same_run_twice_bf16.log"
-        if command -v compute-sanitizer >/dev/null; then
-            for tool in memcheck racecheck; do
-                step "sanitizer_$tool" 60 compute-sanitizer --tool $tool --error-exitcode 9 ./$B/train_rl_cu chain run.device=cuda \
-                    warmup.steps=1 control.steps=1 rl.steps=1 eval.prompts=2 rollout.prompts=2 rollout.samples=2 run.out="$(mktemp -d)/run"
+        sanitizer=$(command -v compute-sanitizer || ls /usr/local/cuda/bin/compute-sanitizer 2>/dev/null)
+        if [ -n "$sanitizer" ]; then # addresses, races in shared memory, barriers: of both precisions' kernels
+            for tool in memcheck racecheck synccheck; do
+                for precision in fp32 bf16; do
+                    step "sanitizer_${tool}_$precision" 40 "$sanitizer" --tool $tool --error-exitcode 9 ./$B/train_rl_cu chain \
+                        run.device=cuda run.precision=$precision warmup.steps=1 control.steps=1 rl.steps=1 eval.prompts=2 \
+                        rollout.prompts=2 rollout.samples=2 run.out="$(mktemp -d)/run"
+                done
             done
         else
             echo "no compute-sanitizer here: not run"
