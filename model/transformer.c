@@ -121,11 +121,11 @@ void tape_plan(struct tape *t, const struct arch *a, struct device *d, int max_r
         arena_want(&t->arena, part[i].name, part[i].reals * (part[i].bf16 ? sizeof(uint16_t) : d->ops->real_bytes));
 }
 
-/* The most scratch that any operation of this tape needs. */
-static void reserve_scratch(struct tape *t)
+size_t tape_scratch(const struct tape *t)
 {
     const struct arch *a = &t->arch;
-    struct device *d = t->dev;
+    const struct device *d = t->dev;
+    size_t most = 0;
     struct sizes s = row_sizes(a);
     int T = t->max_rows > t->max_entries ? t->max_rows : t->max_entries;
     struct scratch_shape shape[] = {
@@ -138,8 +138,11 @@ static void reserve_scratch(struct tape *t)
         {T, lora_widest(a), a->lora.rank, attention_of(a, t->store), a->context},
     };
     for (unsigned i = 0; i < sizeof shape / sizeof *shape; i++)
-        for (int row = SCRATCH_LINEAR; row <= SCRATCH_SAMPLE; row++)
-            device_reserve(d, d->ops->scratch_bytes(d, (enum scratch_row)row, &shape[i]));
+        for (int row = SCRATCH_LINEAR; row <= SCRATCH_SAMPLE; row++) {
+            size_t bytes = d->ops->scratch_bytes(d, (enum scratch_row)row, &shape[i]);
+            most = bytes > most ? bytes : most;
+        }
+    return most;
 }
 
 void tape_commit(struct tape *t)
@@ -150,7 +153,7 @@ void tape_commit(struct tape *t)
     int n = tape_parts(t, part);
     for (int i = 0; i < n; i++)
         *part[i].to = (Dev){part[i].reals ? arena_at(&t->arena, i) : NULL, part[i].bf16};
-    reserve_scratch(t);
+    device_reserve(t->dev, tape_scratch(t));
 }
 
 void tape_free(struct tape *t)

@@ -228,9 +228,11 @@ struct tape {
     Dev dout16; /* likewise, in mixed precision: [T][widest] a gradient rounded once for two products */
     struct arena arena;
 };
-/* Plan the buffers; tape_commit allocates them. tape->arena.total says how much that will be. */
+/* Plan the buffers; tape_commit allocates them. tape->arena.total says how much that will be, and tape_scratch the most
+ * scratch that an operation of this tape needs, which tapes on one device share. */
 void tape_plan(struct tape *t, const struct arch *a, struct device *d, int max_rows, int max_entries, int store,
                enum keep keep);
+size_t tape_scratch(const struct tape *t);
 void tape_commit(struct tape *t);
 void tape_free(struct tape *t);
 

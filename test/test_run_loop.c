@@ -291,6 +291,14 @@ static void refused_before_it_begins(void **state)
 
     assert_int_equal(call("rl|%s|run.memory=1|run.out=%s/none", path, folder), 1);
     assert_printed("run.memory allows 1");
+    assert_printed("model.lora_rank");
+    assert_int_equal(call("rl|%s|run.memory=5|run.out=%s/none", path, folder), 1);
+    assert_printed("run.memory allows 5");
+    assert_printed("model.recompute=1 saves");
+    assert_printed("rollout.slots, now");
+    assert_int_equal(call("rl|%s|run.memory=3|model.recompute=1|run.out=%s/none", path, folder), 1);
+    assert_printed("run.memory allows 3");
+    assert_printed("lower rollout.samples");
     assert_int_equal(call("rl|%s|rollout.sampels=4|run.out=%s/none", path, folder), 2);
     assert_printed("samples");
     assert_int_equal(call("rl|%s|rl.lr=-1|run.out=%s/none", path, folder), 2);

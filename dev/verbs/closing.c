@@ -9,11 +9,8 @@
 void report_opening(const struct trainer *t)
 {
     const struct arch *a = &t->s.arch;
-    double megabyte = 1 << 20, sampler = (double)sampler_bytes(&t->sampler) / megabyte;
-    double weights = (double)model_bytes(&t->s.policy, 0) / megabyte, frozen = 0;
-    double activations = (double)(t->tape.arena.total + t->frozen_tape.arena.total) / megabyte;
-    for (int i = 0; i < t->s.recipe.model_count; i++)
-        frozen += (double)model_bytes(&t->model[i], t->model[i].weights == t->s.policy.weights) / megabyte;
+    const struct memory *m = &t->memory;
+    double megabyte = 1 << 20, rest = m->batch + m->scratch;
     fprintf(stderr, "%s: task %s, %ld weights (width %d, %d layers, %d heads, vocabulary %d), seed %llu, %d threads\n",
             t->s.recipe.name, t->s.task.row->name, arch_parameters(a), a->C, a->layers, a->H, a->V,
             (unsigned long long)t->s.recipe.run.seed, t->s.device.threads);
@@ -22,9 +19,10 @@ void report_opening(const struct trainer *t)
                 a->lora.rank, arch_trained(a), arch_parameters(a) + arch_trained(a));
     fprintf(stderr,
             "memory %.1f MB: policy and optimiser %.1f, other models %.1f, activations of %d rows %.1f, %d rollout "
-            "slots %.1f\n",
-            weights + frozen + activations + sampler, weights, frozen, t->micro_rows, activations, t->sampler.slots,
-            sampler);
+            "slots %.1f, the rest %.1f\n",
+            (m->policy + m->models + m->activations + m->sampler + rest) / megabyte, m->policy / megabyte,
+            m->models / megabyte, t->micro_rows, m->activations / megabyte, t->sampler.slots, m->sampler / megabyte,
+            rest / megabyte);
     struct text note = {0};
     session_chat_note(&t->s, &note);
     if (note.len)

@@ -224,6 +224,34 @@ static int load_policy(struct session *s, struct error *e)
     return 0;
 }
 
+double session_memory_limit(const struct session *s)
+{
+    static const double most = 0.9; /* of the machine */
+    double asked = s->recipe.run.memory;
+    return asked > 0 ? asked * (1 << 20) : most * (double)s->device.memory;
+}
+
+double session_weight_bytes(const struct arch *a, const struct device *d, int trainable)
+{
+    double real = (double)d->ops->real_bytes, all = (double)arch_parameters(a), trained = (double)arch_trained(a);
+    double lookups = a->tied && !a->lora.rank ? (double)a->V * a->C : 0; /* their gradient stands apart */
+    double bytes = real * all + (a->lora.rank ? real * trained : 0) + (d->ops->bf16 ? 2 * all : 0);
+    return bytes + (trainable ? real * (3 * trained + lookups) : 0);
+}
+
+/* Before they are allocated: weights that the machine cannot hold are refused, not begun. */
+static int check_weights(const struct session *s, struct error *e)
+{
+    double need = session_weight_bytes(&s->arch, &s->device, 1), limit = session_memory_limit(s);
+    if (need <= limit)
+        return 0;
+    return fail(e, "the policy's weights, their gradient and moments need %.0f MB and %s allows %.0f; %s",
+                need / (1 << 20), s->recipe.run.memory > 0 ? "run.memory" : "this machine", limit / (1 << 20),
+                s->arch.lora.rank ? "take a smaller model"
+                                  : "model.lora_rank=8 trains without gradient and moments of the weights; or take a "
+                                    "smaller model");
+}
+
 static int open_policy(struct session *s, int trainable, struct error *e)
 {
     const char *dir = s->recipe.model.path;
@@ -231,7 +259,8 @@ static int open_policy(struct session *s, int trainable, struct error *e)
         return -1;
     if (choose_adapters(s, trainable, e))
         return -1;
-    if (model_create(&s->policy, &s->arch, s->small_init, &s->device, trainable, e))
+    if ((trainable && check_weights(s, e)) ||
+        model_create(&s->policy, &s->arch, s->small_init, &s->device, trainable, e))
         return -1;
     return load_policy(s, e);
 }

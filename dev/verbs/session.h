@@ -40,6 +40,11 @@ int session_tokenizer_place(const char *model, const char *option, char place[10
  * none; `tokenizer` names another unless it is empty), architecture, weights. */
 int session_open_model(struct session *s, const char *path, const char *tokenizer, int threads, struct error *e);
 
+/* Bytes that the run may plan with: run.memory, or most of what the device has. */
+double session_memory_limit(const struct session *s);
+/* Bytes of a model's weights, and with what trains them: gradient and two moments. */
+double session_weight_bytes(const struct arch *a, const struct device *d, int trainable);
+
 /* The most tokens one rollout phase or evaluation generates for a prompt. */
 int session_max_new(const struct recipe *r);
 int session_max_slots(const struct session *s);

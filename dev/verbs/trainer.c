@@ -211,22 +211,77 @@ static int open_models(struct trainer *t, struct error *e)
     return branches ? open_twin(t, &t->aside, &t->s.arch, 1, e) : 0;
 }
 
-/* Bytes of everything that is large, before it is allocated. */
-static size_t planned_bytes(const struct trainer *t)
+/* Of a model like the policy, from open_twin. */
+static double twin_bytes(const struct session *s, int trainable)
 {
-    size_t weights = model_bytes(&t->s.policy, 0);
-    for (int i = 0; i < t->s.recipe.model_count; i++)
-        weights += model_bytes(&t->s.policy, t->s.arch.lora.rank && t->s.recipe.models[i].init);
-    for (int i = 0; i < t->s.recipe.model_count; i++)
-        weights += t->own_tape[i].arena.total;
-    return weights + t->tape.arena.total + t->frozen_tape.arena.total + sampler_bytes(&t->sampler);
+    const struct model *m = &s->policy;
+    if (s->arch.lora.rank)
+        return (double)m->own_reals * (double)s->device.ops->real_bytes * (trainable ? 4 : 1);
+    return (double)m->weights->arena.total + (trainable ? (double)m->arena.total : 0);
 }
 
-static const double most_of_machine = 0.9; /* what a run may plan to use where run.memory says nothing */
+/* Of the models of [models], of what branches come back to, and of their tapes; a: their shapes. */
+static double models_bytes(const struct trainer *t, const struct arch *a)
+{
+    const struct session *s = &t->s;
+    const struct recipe *r = &s->recipe;
+    double bytes = 0;
+    int twins[MAX_PHASES] = {0}, branches = 0;
+    for (int i = 0; i < r->model_count; i++) {
+        const struct model_use *u = &r->models[i];
+        bytes += u->init ? twin_bytes(s, !u->frozen)
+                         : session_weight_bytes(&a[i], &s->device, !u->frozen) + (double)t->own_tape[i].arena.total;
+    }
+    for (int i = 0; i < r->phases; i++) {
+        int from = trainer_branch(r, i);
+        branches += from >= 0;
+        if (from >= 0)
+            twins[from] = 1;
+    }
+    for (int i = 0; i < r->phases; i++)
+        bytes += twins[i] ? twin_bytes(s, 1) : 0;
+    return bytes + (branches ? twin_bytes(s, 1) : 0);
+}
+
+/* Of what a step collects on the host: some 120 bytes a token, its support twice. */
+static double batch_bytes(const struct plan *p)
+{
+    double each = 120 + 8.0 * p->support;
+    return each * p->tokens + each / 4 * p->samples * p->max_new;
+}
+
+static double memory_total(const struct memory *m)
+{
+    return m->policy + m->models + m->activations + m->sampler + m->batch + m->scratch;
+}
+
+/* The keys that would help, largest need first in the order of words; those that cannot are left out. */
+static void name_remedies(const struct trainer *t, const struct plan *p, double need, struct text *out)
+{
+    const struct session *s = &t->s;
+    const struct memory *m = &t->memory;
+    struct tape again;
+    tape_plan(&again, &s->arch, t->tape.dev, t->micro_rows, t->micro_rows, t->tape.store, KEEP_INPUTS);
+    double saved = (double)t->tape.arena.total - (double)again.arena.total, little = 0.02 * need;
+    tape_free(&again);
+    if (t->tape.keep == KEEP_ALL && saved > little)
+        text_addf(out, "; model.recompute=1 saves %.0f MB of activations", saved / (1 << 20));
+    if (m->activations > little && t->micro_rows > p->group_rows)
+        text_addf(out, "; run.micro=1 computes one group at a time, %d of its %d rows", p->group_rows, t->micro_rows);
+    if (m->activations > little)
+        text_addf(out, "; lower rollout.samples or rollout.max_new, a group has up to %d rows", p->group_rows);
+    if (m->sampler > little && p->slots > 1)
+        text_addf(out, "; lower rollout.slots, now %d", p->slots);
+    if (m->batch > little)
+        text_addf(out, "; lower rollout.prompts");
+    if (m->policy > little && !s->arch.lora.rank)
+        text_addf(out, "; model.lora_rank=8 trains without gradient and moments of the weights");
+}
 
 static int plan_memory(struct trainer *t, const struct plan *p, struct error *e)
 {
     struct session *s = &t->s;
+    struct arch shape[MAX_MODELS];
     int regions = t->micro_groups * (p->group_samples + 1);
     int store = t->micro_rows + regions * KV_ALIGN;
     enum keep keep = s->recipe.model.recompute ? KEEP_INPUTS : KEEP_ALL;
@@ -235,25 +290,30 @@ static int plan_memory(struct trainer *t, const struct plan *p, struct error *e)
         tape_plan(&t->frozen_tape, &s->arch, &s->device, t->micro_rows, t->micro_rows, store, KEEP_NOTHING);
     for (int i = 0; i < s->recipe.model_count; i++) {
         const struct model_use *u = &s->recipe.models[i];
-        struct arch a;
         int small;
         if (u->init)
             continue;
-        if (model_arch(t, u, &a, &small, e))
+        if (model_arch(t, u, &shape[i], &small, e))
             return -1;
-        tape_plan(&t->own_tape[i], &a, &s->device, t->micro_rows, t->micro_rows, store,
+        tape_plan(&t->own_tape[i], &shape[i], &s->device, t->micro_rows, t->micro_rows, store,
                   u->frozen ? KEEP_NOTHING : keep);
     }
     sampler_plan(&t->sampler, &s->arch, &s->device, p->slots, s->max_prompt, p->max_new, p->support);
-    double need = (double)planned_bytes(t) / (1 << 20), asked = s->recipe.run.memory;
-    double limit = asked > 0 ? asked : most_of_machine * (double)s->device.memory / (1 << 20);
-    if (need > limit)
-        return fail(
-            e,
-            "the run needs %.0f MB and %s allows %.0f; lower rollout.slots, rollout.samples, rollout.max_new or "
-            "run.micro",
-            need, asked > 0 ? "run.memory" : "this machine", limit);
-    return 0;
+    t->memory = (struct memory){.policy = (double)model_bytes(&s->policy, 0),
+                                .models = models_bytes(t, shape),
+                                .activations = (double)(t->tape.arena.total + t->frozen_tape.arena.total),
+                                .sampler = (double)sampler_bytes(&t->sampler),
+                                .batch = batch_bytes(p),
+                                .scratch = (double)tape_scratch(&t->tape)};
+    double need = memory_total(&t->memory), limit = session_memory_limit(s);
+    if (need <= limit)
+        return 0;
+    struct text remedies = {0};
+    name_remedies(t, p, need, &remedies);
+    fail(e, "the run needs %.0f MB and %s allows %.0f%s", need / (1 << 20),
+         s->recipe.run.memory > 0 ? "run.memory" : "this machine", limit / (1 << 20), remedies.s ? remedies.s : "");
+    text_free(&remedies);
+    return -1;
 }
 
 static int reads_view(const struct recipe *r, const char *view)

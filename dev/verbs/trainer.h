@@ -33,8 +33,14 @@ struct sight {
 struct trainer;
 typedef void watcher(void *context, struct trainer *t, const struct sight *s);
 
+/* Bytes of all that is large, before it is allocated. */
+struct memory {
+    double policy, models, activations, sampler, batch, scratch;
+};
+
 struct trainer {
     struct session s;
+    struct memory memory;
     struct model model[MAX_MODELS];    /* those of [models], in the recipe's order */
     int model_ready[MAX_MODELS];       /* "init" models are copied when the first rollout phase begins */
     struct model snapshot[MAX_PHASES]; /* the policy at the end of phases that others branch from */
