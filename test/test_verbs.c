@@ -22,7 +22,7 @@ static void words_that_are_no_verb(void **state)
     expect("eval|test/", 2, NULL, "test/ holds no run: there is no recipe.ini in it");
     expect("show|jsonl", 0, "  prompt = \"Question: {question}\\nAnswer:\"\n", NULL); /* as a recipe takes it */
     struct result r = call("verify", "{\"gold\": 1, \"pred\": 1}\nx\n");
-    assert_non_null(strstr(r.out, "{\"error\":\"column 1: ")); /* not line 1: it is the second */
+    assert_non_null(strstr(r.out, "{\"error\":\"no JSON: column 1: ")); /* not line 1: it is the second */
     done(&r);
 }
 

@@ -160,8 +160,8 @@ static const struct {
      "it.\n"},
     {"task", "The task and its parameters.",
      "  name = TASK\n      `train_rl list tasks` has the names, `train_rl show TASK` the parameters.\n"
-     "  chat = none|plain|chatml|llama3|llama31\n      Prompts as turns of a conversation, in this format; the answer ends as "
-     "its turns do.\n"
+     "  chat = none|plain|chatml|llama3|llama31\n      Prompts as turns of a conversation, in this format; the answer "
+     "ends as its turns do.\n"
      "  system = TEXT\n      Message of the system, in front of the conversation.\n"},
     {"models", "Models beside the policy.",
      "  NAME = init frozen\n      A copy of the policy as the warm-up leaves it.\n"

@@ -245,7 +245,7 @@ static int check_weights(const struct session *s, struct error *e)
     double need = session_weight_bytes(&s->arch, &s->device, 1), limit = session_memory_limit(s);
     if (need <= limit)
         return 0;
-    return fail(e, "the policy's weights, their gradient and moments need %.0f MB and %s allows %.0f; %s",
+    return fail(e, "the policy's weights, their gradient and moments need %.0f MB of memory and %s allows %.0f; %s",
                 need / (1 << 20), s->recipe.run.memory > 0 ? "run.memory" : "this machine", limit / (1 << 20),
                 s->arch.lora.rank ? "take a smaller model"
                                   : "model.lora_rank=8 trains without gradient and moments of the weights; or take a "

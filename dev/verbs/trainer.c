@@ -310,7 +310,7 @@ static int plan_memory(struct trainer *t, const struct plan *p, struct error *e)
         return 0;
     struct text remedies = {0};
     name_remedies(t, p, need, &remedies);
-    fail(e, "the run needs %.0f MB and %s allows %.0f%s", need / (1 << 20),
+    fail(e, "the run needs %.0f MB of memory and %s allows %.0f%s", need / (1 << 20),
          s->recipe.run.memory > 0 ? "run.memory" : "this machine", limit / (1 << 20), remedies.s ? remedies.s : "");
     text_free(&remedies);
     return -1;
