@@ -106,6 +106,20 @@ DEVICE void load_mixed_keys(uint32_t *tile, const struct mixed *a, int head, con
     }
 }
 
+/* Both of n positions of a region, from `position` on, for the whole block; token: room for their places in the store.
+ */
+DEVICE void load_span(uint32_t *key, uint32_t *value, int *token, const struct mixed *a, int region, int g,
+                      int position, int n, int D)
+{
+    block_wait();
+    if (THREAD < n)
+        token[THREAD] = token_at(&a->b, region, position + THREAD);
+    block_wait();
+    load_mixed_keys(key, a, g, token, n, D);
+    load_mixed_keys(value, a, g + a->b.s.G, token, n, D);
+    block_wait();
+}
+
 /* ---- fragments of m16n8k16 (PTX ISA, "Matrix fragments for mma.m16n8k16"): with g = lane / 4 and t = lane % 4, a lane
  * holds rows g and g + 8 of the left side and of the result, and column g of the right side ---- */
 
@@ -338,13 +352,7 @@ DEVICE void mixed_forward(const struct mixed *a, int D, int spread)
         no_sums(&share_sums, D);
         for (int first = share * SPAN; first < end; first = next_in_share(first, SPAN)) {
             int n = end - first < SPAN ? end - first : SPAN;
-            block_wait();
-            if (THREAD < n)
-                token[THREAD] = token_at(&a->b, a->b.run[t.run].region, first + THREAD);
-            block_wait();
-            load_mixed_keys(key, a, g, token, n, D);
-            load_mixed_keys(value, a, g + G, token, n, D);
-            block_wait();
+            load_span(key, value, token, a, a->b.run[t.run].region, g, first, n, D);
             if (row < t.units)
                 add_span(&share_sums, query, key, value, row, first, a->b.s.scale, D);
         }

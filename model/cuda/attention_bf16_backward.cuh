@@ -101,13 +101,7 @@ DEVICE void mixed_query_backward(const struct mixed *a, int D)
     zero_results(dq, D);
     for (int first = 0; first < end; first += SPAN) {
         int n = end - first < SPAN ? end - first : SPAN;
-        block_wait();
-        if (THREAD < n)
-            token[THREAD] = token_at(&a->b, a->b.run[t.run].region, first + THREAD);
-        block_wait();
-        load_mixed_keys(key, a, g, token, n, D);
-        load_mixed_keys(value, a, g + G, token, n, D);
-        block_wait();
+        load_span(key, value, token, a, a->b.run[t.run].region, g, first, n, D);
         if (row < t.units)
             add_query_gradient(dq, q, query, dout, key, value, row, first, a->b.s.scale, D);
     }
@@ -196,11 +190,7 @@ DEVICE void mixed_key_backward(const struct mixed *a, int D)
         return;
     const struct run *run = &a->b.run[keys.run];
     int position = run->pos + keys.first;
-    if (THREAD < keys.units)
-        token[THREAD] = token_at(&a->b, run->region, position + THREAD);
-    block_wait();
-    load_mixed_keys(p.key, a, g, token, keys.units, D);
-    load_mixed_keys(p.value, a, g + G, token, keys.units, D);
+    load_span(p.key, p.value, token, a, run->region, g, position, keys.units, D);
     zero_results(dk, D);
     zero_results(dv, D);
     for (int r = a->b.group[group].start; r < a->b.group[group].start + a->b.group[group].len; r++)
