@@ -9,7 +9,10 @@ work=.build/compare
 mkdir -p $work/old
 rm -rf $work/old/*
 git archive "$commit" | tar x -C $work/old
-flags="-std=c11 -D_GNU_SOURCE -O3 -march=$ARCH -ffp-contract=off -fopenmp -isystem $PWD/.deps/root/usr/include"
+flags="-std=c11 -D_GNU_SOURCE -O3 -march=$ARCH -ffp-contract=off -fopenmp"
+for headers in "$PWD"/.deps/*/usr/include; do # of the libraries that make fetched
+    flags="$flags -isystem $headers"
+done
 shared() { # tree, output
     (cd "$1" && $CC $flags -fPIC -shared -Wl,-Bsymbolic model/arch.c model/device.c model/generate.c model/layout.c \
         model/lora.c model/model.c model/optim.c model/transformer.c model/backend_cpu.c model/backend_ref.c model/cpu/*.c \
