@@ -9,6 +9,7 @@
 #     warm SETTING WORDS...              one warm-up a seed with these key=value words; all methods begin from it.
 #                                        Studies with the same words share it: out/papers/warm/SETTING-HASH-SEED
 #     go_on SETTING EARLIER WORDS...     a warm-up that begins from that of an earlier setting
+#     learn SETTING EARLIER RECIPE WORDS...  the same by the phase `rl` of a recipe, so that methods begin from its policy
 #     run SETTING LINE POINT RECIPE WORDS...  one run a seed; RECIPE as in rewards/recipes, or a file beside the run.sh.
 #                                        LINE and POINT name it in table and figure; no comma or space in them
 #     go                                 do all of them
@@ -29,7 +30,7 @@ if [ "$quick" = 1 ]; then
 else
     seeds="1 2 3 4 5" band=t marked="5 seeds" results=$here/full out=${out:-out/papers/$study}
 fi
-mkdir -p "$out/recipes" "$results"
+mkdir -p "$out/recipes" "${out%/*}/warm" "$results"
 for list in warm on run; do : >"$out/$list.list"; done
 
 # add LIST STEM RECIPE START WORDS...: a line of the list for every seed, directory and words with tabs between.
@@ -63,11 +64,25 @@ go_on() {
     add on "$stem" dev/papers/warmup.ini "$start" "$@"
 }
 
-# The method's recipe without its warm-up, which the weights have behind them.
+# A method's recipe without its warm-up, which the weights have behind them: into a directory.
+method() {
+    from=rewards/recipes/$1.ini
+    [ -f "$here/$1.ini" ] && from=$here/$1.ini
+    awk '/^\[/ { skip = /^\[phase (warmup|control)\]/ } !skip' "$from" >"$2/$1.ini"
+}
+
+learn() {
+    eval "start=\$warm_$2"
+    method "$3" "${out%/*}/warm"
+    setting=$1 by=${out%/*}/warm/$3.ini && shift 3
+    name_warm "$setting" "$@" "after ${start##*/}" "$(cat "$by")"
+    eval "stem=\$warm_$setting"
+    add on "$stem" "$by" "$start" "$@"
+}
+
 run() {
-    setting=$1 line=$2 point=$3 name=$4 from=rewards/recipes/$4.ini && shift 4
-    [ -f "$here/$name.ini" ] && from=$here/$name.ini
-    awk '/^\[/ { skip = /^\[phase (warmup|control)\]/ } !skip' "$from" >"$out/recipes/$name.ini"
+    setting=$1 line=$2 point=$3 name=$4 && shift 4
+    method "$name" "$out/recipes"
     eval "start=\$warm_$setting"
     add run "$out/$setting/runs/$line,$point," "$out/recipes/$name.ini" "$start" "$@"
 }
