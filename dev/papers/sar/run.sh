@@ -22,6 +22,32 @@ fi
     done
 }
 go
-table recheck "columns=before.sampled%,before.sampled_length,accuracy%,length,sampled%,sampled_length,start.sar.mean,log.sar.mean" \
-    out="$results/recheck.png" x=sampled_length y=sampled%
-curves recheck y=log.accuracy,log.length smooth=2 out="$results/curves.png"
+table recheck "columns=before.sampled%,before.sampled_length,accuracy%,length,sampled%,sampled_length,start.sar.mean,log.sar.mean"
+# What alpha changes under each trainer: over training, and as differences from the run of the same seed without it.
+for method in GRPO PPO; do
+    "$program" plot "$out/recheck/runs/$method,"* group=name phase=rl band=range smooth=2 y=log.accuracy,log.length \
+        "title=$title with $method ($marked)" out="$results/curves-$method.png"
+    "$program" compare "$out/recheck/runs/$method,"* "against=$method,0" columns=accuracy%,length,sampled%,sampled_length \
+        "table=$results/paired-$method.md"
+done
+# Seed by seed: sampled accuracy, % / sampled length.
+"$program" compare "$out/recheck/runs" columns=before.sampled,sampled,sampled_length "csv=$out/seeds.csv" >"$out/seeds.txt"
+awk -F ',' -v seeds="$seeds" '
+    NR > 1 {
+        row = $1 " | " $2
+        gsub(/"/, "", row)
+        seed = $(NF - 3) + 0
+        if (!(row in known)) { known[row] = 1; order[++n] = row }
+        before[seed] = sprintf("%.1f", 100 * $(NF - 2))
+        at[row, seed] = sprintf("%.1f / %.1f", 100 * $(NF - 1), $NF)
+    }
+    END {
+        m = split(seeds, s, " ")
+        for (i = 1; i <= m; i++) { head = head " seed " s[i] " |"; rule = rule "---:|"; start = start " " before[s[i]] " |" }
+        print "| sampled, % / tokens | alpha |" head "\n|---|---|" rule "\n| before | |" start
+        for (k = 1; k <= n; k++) {
+            printf "| %s |", order[k]
+            for (i = 1; i <= m; i++) printf " %s |", at[order[k], s[i]]
+            print ""
+        }
+    }' "$out/seeds.csv" >"$results/seeds.md"
