@@ -106,6 +106,33 @@ static void files(void **state)
     forget_runs();
 }
 
+/* Without crosses the axes hold the means alone: 62.5 and 100 % of method a, 25 % of b. With them a's interval of
+ * 158.8. */
+static void crosses(void **state)
+{
+    (void)state;
+    char path[256], svg[300], out[MAX_OUTPUT];
+    put_all();
+    snprintf(svg, sizeof svg, "out=%s", in_folder(path, "x.svg"));
+    compare((const char *const[]){svg, "x=length", "y=accuracy%", "columns=length", NULL}, 0, out, "");
+    char *text = read_file("x.svg");
+    assert_non_null(strstr(text, "its cross the 95 % intervals"));
+    assert_non_null(strstr(text, ">200<"));
+    mem_free(text);
+    compare((const char *const[]){svg, "x=length", "y=accuracy%", "columns=length", "cross=none", NULL}, 0, out, "");
+    text = read_file("x.svg");
+    assert_null(strstr(text, "cross"));
+    assert_null(strstr(text, ">200<"));
+    assert_non_null(strstr(text, ">100<"));
+    mem_free(text);
+    compare((const char *const[]){svg, "x=length", "y=accuracy%", "columns=length", "against=b", NULL}, 0, out, "");
+    text = read_file("x.svg");
+    assert_non_null(strstr(text, ">accuracy, %, difference from b<"));
+    assert_non_null(strstr(text, ">length, difference from b<"));
+    mem_free(text);
+    forget_runs();
+}
+
 /* Seed by seed: .5 - .25 and .75 - .25. */
 static void differences(void **state)
 {
@@ -166,7 +193,7 @@ static void refusals(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(rows_and_columns), cmocka_unit_test(files),
-                                       cmocka_unit_test(differences), cmocka_unit_test(curves_by_name),
-                                       cmocka_unit_test(refusals)};
+                                       cmocka_unit_test(crosses),          cmocka_unit_test(differences),
+                                       cmocka_unit_test(curves_by_name),   cmocka_unit_test(refusals)};
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

@@ -17,7 +17,7 @@
 #include <string.h>
 
 enum { MAX_COLUMNS = 12, MAX_ROWS = 128, MAX_LINES = 28 };
-enum { COLUMNS, AGAINST, X, Y, TABLE, CSV, OUT, TITLE, WIDTH, HEIGHT, OPTIONS };
+enum { COLUMNS, AGAINST, X, Y, CROSS, TABLE, CSV, OUT, TITLE, WIDTH, HEIGHT, OPTIONS };
 
 static const struct param options[] = {
     {"columns", PARAM_TEXT, "accuracy%,sampled%,length,area%,seconds", 0, 0, NULL,
@@ -26,6 +26,7 @@ static const struct param options[] = {
      "METHOD or METHOD,STRENGTH: all numbers are differences from its run with the same seed.", NULL},
     {"x", PARAM_TEXT, "sampled_length", 0, 0, NULL, "Key of the figure's horizontal axis, as a column.", NULL},
     {"y", PARAM_TEXT, "sampled", 0, 0, NULL, "Key of the vertical one.", NULL},
+    {"cross", PARAM_CHOICE, "t", 0, 0, "none|t", "At every dot: nothing, or both 95 % intervals of the mean.", NULL},
     {"table", PARAM_TEXT, "", 0, 0, NULL, "File for the table as Markdown. It is printed as well.", NULL},
     {"csv", PARAM_TEXT, "", 0, 0, NULL, "File for the numbers of every run, comma-separated.", NULL},
     {"out", PARAM_TEXT, "", 0, 0, NULL, "File for the figure, .svg or .png. Empty: no figure.", NULL},
@@ -313,14 +314,25 @@ static void add_csv(struct text *t, const struct compare *c)
 
 enum { MEAN_X, LEFT, RIGHT, MEAN_Y, LOW, HIGH, ARRAYS };
 
+/* The name of a column on an axis. */
+static const char *axis_label(const struct compare *c, const struct column *column, char to[220])
+{
+    const char *against = c->option[AGAINST].text;
+    snprintf(to, 220, "%s%s%.100s", column->title, against[0] ? ", difference from " : "", against);
+    return to;
+}
+
 static int draw(const struct compare *c, const char *path, struct error *e)
 {
     double(*at)[ARRAYS][MAX_ROWS] = mem_alloc((size_t)c->lines, sizeof *at);
     struct figure_line line[MAX_LINES] = {{0}};
     const struct column *x = &c->column[c->columns], *y = &c->column[c->columns + 1];
+    int crosses = !strcmp(c->option[CROSS].text, "t");
     for (int i = 0; i < c->rows; i++) {
         int l = c->row[i].line, n = line[l].points++;
         struct sweep_mean mx = mean_of(c, &c->row[i], c->columns), my = mean_of(c, &c->row[i], c->columns + 1);
+        if (!crosses) /* what is not finite is not drawn */
+            mx.half = my.half = NAN;
         at[l][MEAN_X][n] = mx.mean * x->unit, at[l][MEAN_Y][n] = my.mean * y->unit;
         at[l][LEFT][n] = (mx.mean - mx.half) * x->unit, at[l][RIGHT][n] = (mx.mean + mx.half) * x->unit;
         at[l][LOW][n] = (my.mean - my.half) * y->unit, at[l][HIGH][n] = (my.mean + my.half) * y->unit;
@@ -334,13 +346,13 @@ static int draw(const struct compare *c, const char *path, struct error *e)
         to->color = l % 7;
         to->dashed = l / 7 % 2;
     }
-    char subtitle[200];
-    snprintf(subtitle, sizeof subtitle, "%d runs; a dot is the mean over the seeds, its cross the 95 %% intervals",
-             c->runs);
-    struct figure_panel panel = {.y_label = y->title, .line = line, .lines = c->lines};
+    char subtitle[200], x_label[220], y_label[220];
+    snprintf(subtitle, sizeof subtitle, "%d runs; a dot is the mean over the seeds%s", c->runs,
+             crosses ? ", its cross the 95 % intervals" : "");
+    struct figure_panel panel = {.y_label = axis_label(c, y, y_label), .line = line, .lines = c->lines};
     struct figure f = {.title = c->option[TITLE].text[0] ? c->option[TITLE].text : "Comparison",
                        .subtitle = subtitle,
-                       .x_label = x->title,
+                       .x_label = axis_label(c, x, x_label),
                        .panel = &panel,
                        .panels = 1,
                        .width = (int)c->option[WIDTH].num,
