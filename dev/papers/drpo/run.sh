@@ -20,16 +20,16 @@ solved="task.mod=3 task.ops_min=2 task.ops_max=2 task.bare=0 task.wrong_facts=0 
 if [ "$quick" = 1 ]; then
     small="rollout.prompts=8 rl.steps=40" size="rollout.prompts=16 rl.steps=40"
     common="eval.prompts=200 eval.samples=4 eval.every=0 run.log_samples=65536"
-    settings="trade recheck" lengths="20 22 24 26 28"
+    few=1 settings="trade recheck" lengths="20 22 24 26 28"
 else
     small="rollout.prompts=16 rl.steps=60" size="rollout.prompts=32 rl.steps=60"
     common="eval.prompts=1000 eval.samples=4 eval.every=0 run.log_samples=65536"
-    settings="trade recheck late" lengths="20 22 24 26 28 30 32 34"
+    few=0 settings="trade late recheck" lengths="20 22 24 26 28 30 32 34"
 fi
 
-# Of five strengths a quick study takes three.
+# Of five strengths a quick study and `late` take three.
 strengths() {
-    if [ "$quick" = 1 ]; then echo "$1 $3 $5"; else echo "$*"; fi
+    if [ "$few" = 1 ]; then echo "$1 $3 $5"; else echo "$*"; fi
 }
 
 # methods SETTING BUDGET SHORT WORDS...: the budget of tokens, and how many a short right answer needs. A quarter of the
@@ -65,21 +65,23 @@ sar='sar(form = $form, clip_ppl = $clip_ppl, gate_on_correct = $gate_on_correct)
 # shellcheck disable=SC2086 # the settings are words
 {
     warm trade $trade warmup.steps=1500
-    # First the facts on texts without re-checks, in which they are a larger share of the tokens.
-    warm facts $facts warmup.steps=1000 model.context=144
-    go_on recheck facts $recheck warmup.steps=250 warmup.lr=2e-3
     methods trade 104 20 $trade $size $common
-    methods recheck 127 15 $recheck $small $common
+    if [ "$quick" = 0 ]; then
+        learn late trade grpo $trade rollout.max_new=104 rollout.prompts=32 rl.steps=300 beta=0 eval.prompts=20 eval.every=0
+        few=1
+        methods late 104 20 $trade rollout.prompts=32 rl.steps=100 $common
+        few=0
+    fi
     # What DRPO needs the noise for: where all is right it has nothing to compare.
     warm solved $solved warmup.steps=1500
     for share in 0 0.25; do
         run solved DRPO "noise=$share" drpo $solved $small $common rollout.max_new=71 lambda=0.2 C=71 "rl.score=noise(share = $share)"
         run solved linear "noise=$share" linear $solved $small $common rollout.max_new=71 budget=177.5 "rl.score=noise(share = $share)"
     done
-    if [ "$quick" = 0 ]; then
-        learn late trade grpo $trade rollout.max_new=104 rollout.prompts=32 rl.steps=300 beta=0 eval.prompts=20 eval.every=0
-        methods late 104 20 $trade rollout.prompts=32 rl.steps=100 $common
-    fi
+    # First the facts on texts without re-checks, in which they are a larger share of the tokens.
+    warm facts $facts warmup.steps=1000 model.context=144
+    go_on recheck facts $recheck warmup.steps=250 warmup.lr=2e-3
+    methods recheck 127 15 $recheck $small $common
 }
 go
 for setting in $settings; do
