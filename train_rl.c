@@ -12,7 +12,7 @@
 #include "dev/verbs/report.h"   /* defines: report_curves */
 #include "dev/verbs/closing.h"  /* defines: report_opening, report_closing */
 #include "dev/verbs/loop.h"     /* declares what of this file the verb trace runs */
-#include "dev/verbs/micro.h"    /* defines: micro_fill, micro_end, group_kept */
+#include "dev/verbs/micro.h"    /* defines: micro_each, micro_fill, group_kept */
 #include "dev/verbs/prompts.h"  /* defines: next_item */
 #include "dev/verbs/resume.h"   /* defines: resume_checkpoint, resume_load */
 #include "dev/verbs/runlog.h"   /* defines: runlog_line, runlog_samples, struct timing */
@@ -252,9 +252,8 @@ static int collect_rollout(struct trainer *t, const struct phase *ph, struct err
 
 /* Sampler against trainer: while the weights are those of the rollout, every log-probability must be the same number.
  */
-static void measure_mismatch(struct trainer *t)
+static void measure_mismatch(struct trainer *t, const struct micro *u)
 {
-    const struct micro *u = &t->micro;
     const double *logp = trainer_values(t, "policy", "logp");
     double largest = metric_value(&t->metrics, "logp_mismatch_max", 0), sum = 0;
     for (int j = 0; j < u->entries; j++) {
@@ -282,31 +281,62 @@ static int couples_batch(const struct phase *ph)
     return 0;
 }
 
+/* What one optimiser step does with every micro-batch. */
+struct pass {
+    const struct phase *phase;
+    const struct denominators *den;
+    int fresh;    /* the weights are those of the rollout */
+    int together; /* the losses were taken of the whole batch, before the first gradient */
+    double loss;
+    int status;
+    struct error e;
+};
+
+static void forward_micro(struct trainer *t, struct worker *w, int g0, int g1, void *context)
+{
+    const struct phase *ph = ((struct pass *)context)->phase;
+    micro_fill(t, w, g0, g1, channels_view(ph));
+    channels_forward(t, w, ph);
+}
+
+/* Losses of groups [g0, g1), one by one: sums come out the same however the batch is cut. */
+static void group_losses(struct trainer *t, const struct micro *u, int g0, int g1, struct pass *p)
+{
+    if (p->fresh && !phase_reads_behind(p->phase))
+        measure_mismatch(t, u);
+    for (int g = g0; !p->together && g < g1 && !p->status; g++)
+        p->status = run_stages(t, p->phase, STAGE_LOSS, STAGE_REGULAR, g, g + 1, p->den, &p->loss, &p->e);
+}
+
+static void train_micro(struct trainer *t, struct worker *w, int g0, int g1, void *context)
+{
+    struct pass *p = context;
+    micro_fill(t, w, g0, g1, channels_view(p->phase));
+    if (w->micro.entries == 0)
+        return;
+    channels_forward(t, w, p->phase);
+    turn_wait(&w->turn, 0);
+    group_losses(t, &w->micro, g0, g1, p);
+    int failed = p->status;
+    turn_pass(&w->turn);
+    if (!failed)
+        channels_backward(t, w, p->phase);
+}
+
 static int micro_batches(struct trainer *t, const struct phase *ph, int g0, int g1, const struct denominators *den,
                          int fresh, double *loss, struct error *e)
 {
-    int together = couples_batch(ph);
-    for (int lo = g0, hi; together && lo < g1; lo = hi) {
-        hi = micro_end(t, lo, g1);
-        micro_fill(t, lo, hi, channels_view(ph));
-        channels_forward(t, ph);
+    struct pass p = {.phase = ph, .den = den, .fresh = fresh, .together = couples_batch(ph)};
+    if (p.together) {
+        micro_each(t, g0, g1, forward_micro, &p);
+        p.status = run_stages(t, ph, STAGE_LOSS, STAGE_REGULAR, g0, g1, den, &p.loss, &p.e);
     }
-    if (together && run_stages(t, ph, STAGE_LOSS, STAGE_REGULAR, g0, g1, den, loss, e))
-        return -1;
-    for (int lo = g0, hi; lo < g1; lo = hi) {
-        hi = micro_end(t, lo, g1);
-        micro_fill(t, lo, hi, channels_view(ph));
-        if (t->micro.entries == 0)
-            continue;
-        channels_forward(t, ph);
-        if (fresh && !phase_reads_behind(ph))
-            measure_mismatch(t);
-        for (int g = lo; !together && g < hi; g++) /* one by one: sums come out the same however the batch is cut */
-            if (run_stages(t, ph, STAGE_LOSS, STAGE_REGULAR, g, g + 1, den, loss, e))
-                return -1;
-        channels_backward(t, ph);
-    }
-    return 0;
+    if (!p.status)
+        micro_each(t, g0, g1, train_micro, &p);
+    *loss = p.loss;
+    if (p.status)
+        *e = p.e;
+    return p.status;
 }
 
 static double learning_rate(const struct phase *ph, long step)

@@ -16,14 +16,20 @@ int head_chunk(const struct ops *ops, int V)
     return n < GRADIENT_BLOCK ? GRADIENT_BLOCK : n;
 }
 
+static const long large_model = 30000000; /* weights */
+
+/* Where operations are long enough to be shared out, threads do better together: each weight is then read, and each
+ * gradient added to, by one of them (dev/LOG.md: workers). */
+int micro_workers(const struct arch *a, const struct device *d)
+{
+    return d->ops == default_ops && arch_parameters(a) < large_model ? d->threads : 1;
+}
+
 /* What many rows leave behind streams through memory; of a large model so do the weights and their gradient, once a
- * micro-batch. Two threads halve the rows of each, and have two caches (dev/LOG.md: micro-batches). */
+ * micro-batch (dev/LOG.md: micro-batches). */
 int micro_rows(const struct arch *a, const struct device *d)
 {
-    enum { THREAD_ROWS = 512, MOST_ROWS = 2048 };
-    static const long large = 30000000; /* weights */
-    int near = d->ops == default_ops && arch_parameters(a) < large && d->threads < MOST_ROWS / THREAD_ROWS;
-    return near ? THREAD_ROWS * d->threads : MOST_ROWS;
+    return d->ops == default_ops && arch_parameters(a) < large_model ? 512 : 2048;
 }
 
 static DevInt want_int(struct layout *l, int *block, const char *name, size_t n)

@@ -139,9 +139,13 @@ void lora_backward(struct model *m, struct tape *t, Dev low, int layer, int weig
         op->zero(d, t->wide, (size_t)T * x->N); /* scale times the adapter's columns of dout */
         op->add_columns(d, t->wide, x->N, dev_at(d, dout, (size_t)x->row), N, T, x->N,
                         (float)lora_scale(&m->arch.lora));
+        turn_wait(t->turn, 0);
         op->linear_backward_weight(d, own_at(m, m->grad, B), (Dev){0}, t->wide, u, r->block, r->blocks, T, x->N, rank);
+        turn_pass(t->turn);
         op->linear_backward_input(d, t->dlow, t->wide, model_matrix(m, B), T, x->N, rank);
+        turn_wait(t->turn, 0);
         op->linear_backward_weight(d, own_at(m, m->grad, A), (Dev){0}, t->dlow, in, r->block, r->blocks, T, rank, x->K);
+        turn_pass(t->turn);
         op->linear_backward_input(d, t->wide, t->dlow, model_matrix(m, A), T, rank, x->K);
         op->add(d, din, t->wide, (size_t)T * x->K);
     }

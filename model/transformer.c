@@ -205,9 +205,12 @@ static void linear_backward(struct model *m, struct tape *t, int layer, int W, i
         d->ops->copy(d, t->dout16, dout, (size_t)r->count * N);
         dout = t->dout16;
     }
-    if (!m->first)
+    if (!m->first) {
+        turn_wait(t->turn, 0);
         d->ops->linear_backward_weight(d, gradient(m, w[W]), gradient(m, w[b]), dout, in, r->block, r->blocks, r->count,
                                        N, K);
+        turn_pass(t->turn);
+    }
     d->ops->linear_backward_input(d, din, dout, model_matrix(m, w[W]), r->count, N, K);
     if (m->adapters)
         lora_backward(m, t, slice(t, t->low, layer, lora_low(&m->arch)), layer, W, din, dout, in, r, N);
@@ -234,6 +237,16 @@ void model_prepare(const struct model *m)
     prepare(d, m->arch.V, m->arch.C, 0, 0);
     if (m->value_w >= 0)
         prepare(d, 1, m->arch.C, 0, 1);
+}
+
+/* din, and the gradients of a norm's weights {w, b}, in turn with those of other micro-batches. */
+static void norm_backward(struct model *m, struct tape *t, int w, int b, Dev din, Dev dout, Dev in, Dev stat,
+                          const struct norm_shape *s, const struct rows *r)
+{
+    turn_wait(t->turn, 0);
+    m->dev->ops->norm_backward(m->dev, din, gradient(m, w), gradient(m, b), dout, in, weight(m, w), stat, s, r->block,
+                               r->blocks);
+    turn_pass(t->turn);
 }
 
 static struct norm_shape norm_of(const struct arch *a, int T)
@@ -439,10 +452,15 @@ static void chunk_backward(struct model *m, struct tape *t, const struct layout 
         op->logp_backward(d, t->logits, t->logits, dev_at(d, t->head_stat, 4 * (size_t)at), &e,
                           dev_at(d, t->glogp, (size_t)at), dev_at(d, t->gentropy, (size_t)at), first, n, V);
         t->logits_kept = 0;
-        if (!m->first)
+        if (!m->first) {
+            int last = chunk == l->chunks - 1; /* chunk; then the block's turn is over */
+            turn_wait(t->turn, last ? 0 : first / ids);
             op->linear_backward_weight(d, from_id(m, gradient(m, m->head), first), (Dev){0}, t->logits, hidden,
                                        dev_int_at(l->entry_block, 2 * (size_t)blocks),
                                        l->chunk_block[chunk + 1] - blocks, e.count, n, C);
+            if (last)
+                turn_pass(t->turn);
+        }
         op->linear_backward_input(d, part, t->logits, from_id(m, model_matrix(m, m->head), first), e.count, n, C);
         if (first)
             op->add(d, dhidden, part, (size_t)e.count * C);
@@ -482,9 +500,8 @@ static void mlp_backward(struct model *m, struct tape *t, int layer, const struc
     else
         op->gelu_backward(d, t->dup, t->dact, up, (size_t)T * a->F);
     linear_backward(m, t, layer, LAYER_UP_W, LAYER_UP_B, t->dnorm, t->dup, norm2, r, (int)s.up, a->C);
-    op->norm_backward(d, t->dx, gradient(m, w[LAYER_NORM2_W]), gradient(m, w[LAYER_NORM2_B]), t->dnorm,
-                      slice(t, t->xmid, layer, s.C), weight(m, w[LAYER_NORM2_W]), slice(t, t->stat2, layer, 2), &norm,
-                      r->block, r->blocks);
+    norm_backward(m, t, w[LAYER_NORM2_W], w[LAYER_NORM2_B], t->dx, t->dnorm, slice(t, t->xmid, layer, s.C),
+                  slice(t, t->stat2, layer, 2), &norm, r);
 }
 
 /* Gradient of the fused q, k, v before the query and key norms; values pass through unchanged. */
@@ -499,12 +516,10 @@ static Dev query_key_norm_backward(struct model *m, struct tape *t, int layer, c
     struct norm_shape q = head_norm_of(a, r->count, a->H), k = head_norm_of(a, r->count, a->G);
     Dev raw = slice(t, t->qkv_raw, layer, s.QKV);
     op->copy(d, t->dqkv_raw, t->dqkv, (size_t)r->count * s.QKV);
-    op->norm_backward(d, t->dqkv_raw, gradient(m, w[LAYER_QNORM_W]), (Dev){0}, t->dqkv, raw,
-                      weight(m, w[LAYER_QNORM_W]), slice(t, t->stat_q, layer, (size_t)a->H * 2), &q, r->block,
-                      r->blocks);
-    op->norm_backward(d, dev_at(d, t->dqkv_raw, keys), gradient(m, w[LAYER_KNORM_W]), (Dev){0},
-                      dev_at(d, t->dqkv, keys), dev_at(d, raw, keys), weight(m, w[LAYER_KNORM_W]),
-                      slice(t, t->stat_k, layer, (size_t)a->G * 2), &k, r->block, r->blocks);
+    norm_backward(m, t, w[LAYER_QNORM_W], -1, t->dqkv_raw, t->dqkv, raw, slice(t, t->stat_q, layer, (size_t)a->H * 2),
+                  &q, r);
+    norm_backward(m, t, w[LAYER_KNORM_W], -1, dev_at(d, t->dqkv_raw, keys), dev_at(d, t->dqkv, keys),
+                  dev_at(d, raw, keys), slice(t, t->stat_k, layer, (size_t)a->G * 2), &k, r);
     return t->dqkv_raw;
 }
 
@@ -529,8 +544,8 @@ static void attention_branch_backward(struct model *m, struct tape *t, int layer
         dqkv = query_key_norm_backward(m, t, layer, r);
     linear_backward(m, t, layer, LAYER_QKV_W, LAYER_QKV_B, t->dnorm, dqkv, slice(t, t->norm1, layer, s.C), r,
                     (int)s.QKV, a->C);
-    op->norm_backward(d, t->dx, gradient(m, w[LAYER_NORM1_W]), gradient(m, w[LAYER_NORM1_B]), t->dnorm, input(t, layer),
-                      weight(m, w[LAYER_NORM1_W]), slice(t, t->stat1, layer, 2), &norm, r->block, r->blocks);
+    norm_backward(m, t, w[LAYER_NORM1_W], w[LAYER_NORM1_B], t->dx, t->dnorm, input(t, layer),
+                  slice(t, t->stat1, layer, 2), &norm, r);
 }
 
 static void value_backward(struct model *m, struct tape *t, const struct layout *l, const double *gvalue)
@@ -539,6 +554,7 @@ static void value_backward(struct model *m, struct tape *t, const struct layout 
     const struct ops *op = d->ops;
     int C = m->arch.C;
     op->upload(d, t->glogp, gvalue, (size_t)l->entries.count);
+    turn_wait(t->turn, 0);
     for (int c = 0; c < l->chunks; c++) {
         size_t first = (size_t)l->chunk_entry[c];
         int n = l->chunk_entry[c + 1] - (int)first;
@@ -549,6 +565,7 @@ static void value_backward(struct model *m, struct tape *t, const struct layout 
                                    l->chunk_block[c + 1] - l->chunk_block[c], n, 1, C);
         op->linear_backward_input(d, dev_at(d, t->dhidden, first * C), grad, model_matrix(m, m->value_w), n, 1, C);
     }
+    turn_pass(t->turn);
     op->scatter(d, t->dnorm, t->dhidden, l->entry_first, l->entry_order, l->rows.count, C);
 }
 
@@ -572,16 +589,18 @@ static void trunk_backward(struct model *m, struct tape *t, const struct layout 
     const struct rows *r = &l->rows;
     struct norm_shape norm = norm_of(a, r->count);
     op->zero(d, t->dx, (size_t)r->count * a->C);
-    op->norm_backward(d, t->dx, gradient(m, m->normf_w), gradient(m, m->normf_b), t->dnorm, input(t, a->layers),
-                      weight(m, m->normf_w), t->statf, &norm, r->block, r->blocks);
+    norm_backward(m, t, m->normf_w, m->normf_b, t->dx, t->dnorm, input(t, a->layers), t->statf, &norm, r);
     for (int i = a->layers - 1; i >= 0; i--) {
         if (t->keep == KEEP_INPUTS && i < a->layers - 1)
             layer_again(m, t, i, r);
         mlp_backward(m, t, i, r);
         attention_branch_backward(m, t, i, r);
     }
-    if (!m->first)
+    if (!m->first) {
+        turn_wait(t->turn, 0);
         op->embed_backward(d, m->grad_lookup, gradient(m, m->wpe), t->dx, r, a->V, a->C);
+        turn_pass(t->turn);
+    }
 }
 
 void model_backward(struct model *m, struct tape *t, const struct layout *l, const double *glogp,

@@ -9,6 +9,7 @@
 #include "backend.h"
 #include "base/arena.h"
 #include "base/error.h"
+#include "turn.h"
 
 enum position_kind { POSITION_LEARNED, POSITION_ROTARY };
 enum mlp_kind { MLP_GELU, MLP_SWIGLU };
@@ -186,6 +187,8 @@ struct layout {
 /* Entries that go through the head together: about a million logits, of a block of the vocabulary where the table walks
  * it in blocks; at least one gradient block. */
 int head_chunk(const struct ops *ops, int V);
+/* How many micro-batches are best computed side by side, a thread each; 1: all threads at one. */
+int micro_workers(const struct arch *a, const struct device *d);
 /* Rows of a micro-batch that suit the machine: enough to keep products busy, few enough for what they leave behind to
  * stay near. */
 int micro_rows(const struct arch *a, const struct device *d);
@@ -225,7 +228,8 @@ struct tape {
     Dev wide;        /* adapters: [T][widest] */
     /* for the backward pass; dhidden_part [chunk][C]: of a block of the vocabulary */
     Dev dx, dnorm, dqkv, dqkv_raw, datt, dup, dact, dlow, dhidden, dhidden_part, glogp, gentropy;
-    Dev dout16; /* likewise, in mixed precision: [T][widest] a gradient rounded once for two products */
+    const struct turn *turn; /* of the micro-batch among others that add into the same gradient; NULL: it is alone */
+    Dev dout16;              /* likewise, in mixed precision: [T][widest] a gradient rounded once for two products */
     struct arena arena;
 };
 /* Plan the buffers; tape_commit allocates them. tape->arena.total says how much that will be, and tape_scratch the most

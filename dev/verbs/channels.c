@@ -29,10 +29,11 @@ enum view channels_view(const struct phase *ph)
 }
 
 /* Forward one model over the micro-batch; what its heads say of every trained token goes to the channels. */
-static void forward_channels(struct trainer *t, const struct model *m, const char *model, enum view view,
-                             struct tape *tape)
+static void forward_channels(struct trainer *t, struct worker *w, const struct model *of, const char *model,
+                             enum view view, struct tape *tape)
 {
-    struct micro *u = &t->micro;
+    const struct model m = worker_model(w, of);
+    struct micro *u = &w->micro;
     char name[40];
     snprintf(name, sizeof name, "%s%s", model, view_suffix[view]);
     static const char *const numbers[VIEWS][3] = {{"value"}, {"value"}, {"after", "score", "step"}}; /* of its head */
@@ -41,9 +42,9 @@ static void forward_channels(struct trainer *t, const struct model *m, const cha
         logp = trainer_values(t, name, "logp");
         entropy = trainer_values(t, name, "entropy");
     }
-    model_forward(m, tape, &t->layout.rows, tape->kv, 0, tape->store);
+    model_forward(&m, tape, &w->layout.rows, tape->kv, 0, tape->store);
     if (logp || entropy)
-        model_head(m, tape, &t->layout, u->logp, u->entropy);
+        model_head(&m, tape, &w->layout, u->logp, u->entropy);
     for (int j = 0; j < u->entries; j++) {
         if (logp)
             logp[u->entry_token[j]] = u->logp[j];
@@ -53,7 +54,7 @@ static void forward_channels(struct trainer *t, const struct model *m, const cha
     for (int k = 0; k < 3 && numbers[view][k]; k++) {
         double *value = trainer_values(t, name, numbers[view][k]);
         if (value)
-            model_value(m, tape, &t->layout, u->logp);
+            model_value(&m, tape, &w->layout, u->logp);
         for (int j = 0; j < u->entries && value; j++)
             value[u->entry_token[j]] = u->logp[j];
     }
@@ -82,93 +83,104 @@ static int check_room(const struct trainer *t, struct error *e)
 }
 
 /* logp_old as the trainer computes it, with the weights of the rollout. */
-static void forward_old(struct trainer *t)
+static void forward_old(struct trainer *t, struct worker *w, int g0, int g1, void *context)
 {
-    struct micro *u = &t->micro;
-    for (int lo = 0, hi; lo < t->batch.groups; lo = hi) {
-        hi = micro_end(t, lo, t->batch.groups);
-        micro_fill(t, lo, hi, VIEW_WHOLE);
-        model_forward(&t->s.policy, &t->tape, &t->layout.rows, t->tape.kv, 0, t->tape.store);
-        model_head(&t->s.policy, &t->tape, &t->layout, u->logp, NULL);
-        for (int j = 0; j < u->entries; j++)
-            t->batch.logp_old[u->entry_token[j]] = u->logp[j];
-    }
+    const struct model m = worker_model(w, &t->s.policy);
+    struct micro *u = &w->micro;
+    (void)context;
+    micro_fill(t, w, g0, g1, VIEW_WHOLE);
+    model_forward(&m, &w->tape, &w->layout.rows, w->tape.kv, 0, w->tape.store);
+    model_head(&m, &w->tape, &w->layout, u->logp, NULL);
+    for (int j = 0; j < u->entries; j++)
+        t->batch.logp_old[u->entry_token[j]] = u->logp[j];
+}
+
+/* What stages before the loss read in one view. */
+struct early {
+    enum view view;
+    int model[MAX_MODELS], policy; /* wanted */
+};
+
+static void forward_early(struct trainer *t, struct worker *w, int g0, int g1, void *context)
+{
+    const struct early *wanted = context;
+    const struct recipe *r = &t->s.recipe;
+    micro_fill(t, w, g0, g1, wanted->view);
+    for (int i = 0; i < r->model_count; i++)
+        if (wanted->model[i])
+            forward_channels(t, w, &t->model[i], r->models[i].name, wanted->view, worker_tape(w, i, 0));
+    if (wanted->policy)
+        forward_channels(t, w, &t->s.policy, "policy", wanted->view, &w->tape);
 }
 
 int channels_early(struct trainer *t, const struct phase *ph, struct error *e)
 {
     const struct recipe *r = &t->s.recipe;
     if (t->logp_old && ph->source == SOURCE_ROLLOUT)
-        forward_old(t);
+        micro_each(t, 0, t->batch.groups, forward_old, NULL);
     for (int view = 0; view < VIEWS; view++) {
-        int wanted[MAX_MODELS], any = 0, policy;
+        struct early wanted = {.view = view, .policy = wanted_early(ph, "policy", view)};
+        int any = wanted.policy;
         for (int i = 0; i < r->model_count; i++)
-            any |= wanted[i] = wanted_early(ph, r->models[i].name, view);
-        any |= policy = wanted_early(ph, "policy", view);
+            any |= wanted.model[i] = wanted_early(ph, r->models[i].name, view);
         if (view == VIEW_BEHIND && (any || phase_reads_behind(ph)) && check_room(t, e))
             return -1;
-        for (int lo = 0, hi; any && lo < t->batch.groups; lo = hi) {
-            hi = micro_end(t, lo, t->batch.groups);
-            micro_fill(t, lo, hi, view);
-            for (int i = 0; i < r->model_count; i++)
-                if (wanted[i])
-                    forward_channels(t, &t->model[i], r->models[i].name, view, trainer_tape(t, i, 0));
-            if (policy)
-                forward_channels(t, &t->s.policy, "policy", view, &t->tape);
-        }
+        if (any)
+            micro_each(t, 0, t->batch.groups, forward_early, &wanted);
     }
     return 0;
 }
 
-void channels_forward(struct trainer *t, const struct phase *ph)
+void channels_forward(struct trainer *t, struct worker *w, const struct phase *ph)
 {
     const struct recipe *r = &t->s.recipe;
     enum view view = channels_view(ph);
     for (int i = 0; i < r->model_count; i++)
         if (is_wanted(ph, r->models[i].name, view, 0))
-            forward_channels(t, &t->model[i], r->models[i].name, view, trainer_tape(t, i, 0));
+            forward_channels(t, w, &t->model[i], r->models[i].name, view, worker_tape(w, i, 0));
     if (view == VIEW_WHOLE)
-        forward_channels(t, &t->s.policy, "policy", view, &t->tape);
+        forward_channels(t, w, &t->s.policy, "policy", view, &w->tape);
 }
 
 /* Gradients of the policy from those of its log-probabilities and entropies. */
-static void backward_policy(struct trainer *t)
+static void backward_policy(struct trainer *t, struct worker *w)
 {
-    struct micro *u = &t->micro;
+    struct model m = worker_model(w, &t->s.policy);
+    struct micro *u = &w->micro;
     const double *glogp = trainer_channel(t, "policy", "logp")->grad;
     const double *gentropy = trainer_channel(t, "policy", "entropy")->grad;
     for (int j = 0; j < u->entries; j++) {
         u->glogp[j] = glogp[u->entry_token[j]];
         u->gentropy[j] = gentropy[u->entry_token[j]];
     }
-    model_backward(&t->s.policy, &t->tape, &t->layout, u->glogp, u->gentropy);
+    model_backward(&m, &w->tape, &w->layout, u->glogp, u->gentropy);
 }
 
 /* Likewise of further model i, with a value head, from the channel that the phase trains. Its forward pass is done once
  * more, on the tape that keeps everything. */
-static void backward_value(struct trainer *t, const struct phase *ph, int i)
+static void backward_value(struct trainer *t, struct worker *w, const struct phase *ph, int i)
 {
     static const char *const heads[] = {"value", "score", "step"};
     const char *name = t->s.recipe.models[i].name, *head = heads[0];
-    struct model *m = &t->model[i];
-    struct micro *u = &t->micro;
-    struct tape *tape = trainer_tape(t, i, 1);
+    struct model m = worker_model(w, &t->model[i]);
+    struct micro *u = &w->micro;
+    struct tape *tape = worker_tape(w, i, 1);
     if (phase_reads_behind(ph))
         head = heads[t->s.recipe.models[i].head == HEAD_STEP ? 2 : 1];
     const double *grad = trainer_channel(t, name, head)->grad;
     for (int j = 0; j < u->entries; j++)
         u->glogp[j] = grad[u->entry_token[j]];
-    model_forward(m, tape, &t->layout.rows, tape->kv, 0, tape->store);
-    model_value(m, tape, &t->layout, u->logp);
-    model_value_backward(m, tape, &t->layout, u->glogp);
+    model_forward(&m, tape, &w->layout.rows, tape->kv, 0, tape->store);
+    model_value(&m, tape, &w->layout, u->logp);
+    model_value_backward(&m, tape, &w->layout, u->glogp);
 }
 
-void channels_backward(struct trainer *t, const struct phase *ph)
+void channels_backward(struct trainer *t, struct worker *w, const struct phase *ph)
 {
     const struct recipe *r = &t->s.recipe;
     if (phase_trains_policy(ph))
-        backward_policy(t);
+        backward_policy(t, w);
     for (int i = 0; i < r->model_count; i++)
         if (phase_trains(ph, r->models[i].name))
-            backward_value(t, ph, i);
+            backward_value(t, w, ph, i);
 }

@@ -14,10 +14,10 @@
 int channels_early(struct trainer *t, const struct phase *ph, struct error *e);
 /* The view that the losses of the phase read, for micro_fill. */
 enum view channels_view(const struct phase *ph);
-/* What losses read, of the present micro-batch in that view; the policy always, unless it takes no part. */
-void channels_forward(struct trainer *t, const struct phase *ph);
+/* What losses read, of the worker's micro-batch in that view; the policy always, unless it takes no part. */
+void channels_forward(struct trainer *t, struct worker *w, const struct phase *ph);
 /* From the gradients of the channels to those of the weights, of the policy and of every model that the phase trains.
  */
-void channels_backward(struct trainer *t, const struct phase *ph);
+void channels_backward(struct trainer *t, struct worker *w, const struct phase *ph);
 
 #endif

@@ -3,6 +3,9 @@
  */
 #include "micro.h"
 #include <string.h>
+#ifdef _OPENMP
+#include <omp.h>
+#endif
 
 int group_kept(const struct batch *b, int g)
 {
@@ -20,13 +23,13 @@ static int group_room(const struct batch *b, int g)
     return room;
 }
 
-/* The end of the micro-batch that begins with group g0: as many whole groups as fit. */
-int micro_end(const struct trainer *t, int g0, int end)
+/* The end of the micro-batch that begins with group g0: as many whole groups as fit into so many rows. */
+static int micro_end(const struct trainer *t, int g0, int end, int rows)
 {
     int g = g0, room = 0;
     while (g < end && g - g0 < t->micro_groups) {
         room += group_room(&t->batch, g);
-        if (room > t->micro_rows && g > g0)
+        if (room > rows && g > g0)
             break;
         g++;
     }
@@ -35,10 +38,9 @@ int micro_end(const struct trainer *t, int g0, int end)
 
 /* Rows, segments and entries of one kept sample, whose prompt is segment `parent` ending at row `last`. Nothing is
  * predicted from a response's last token, so it needs no row where predictions are read. */
-static void micro_sample(struct trainer *t, int i, int parent, int last, enum view view, int *rows, int *segments)
+static void micro_sample(struct micro *m, const struct batch *b, int i, int parent, int last, enum view view, int *rows,
+                         int *segments)
 {
-    struct micro *m = &t->micro;
-    const struct batch *b = &t->batch;
     int first = b->sample_first[i], n = b->sample_first[i + 1] - first, S = b->max_support;
     int behind = view == VIEW_BEHIND, own = behind ? n : n - 1;
     if (own > 0)
@@ -76,9 +78,9 @@ static int parent_tokens(const struct trainer *t, int g, enum view view, int32_t
     return n;
 }
 
-void micro_fill(struct trainer *t, int g0, int g1, enum view view)
+void micro_fill(struct trainer *t, struct worker *w, int g0, int g1, enum view view)
 {
-    struct micro *m = &t->micro;
+    struct micro *m = &w->micro;
     const struct batch *b = &t->batch;
     int rows = 0, segments = 0;
     m->g0 = g0;
@@ -95,11 +97,54 @@ void micro_fill(struct trainer *t, int g0, int g1, enum view view)
         rows += n;
         for (int i = b->group_first[g], last = rows - 1; i < b->group_first[g + 1]; i++)
             if (b->kept[i] && b->sample_first[i + 1] > b->sample_first[i])
-                micro_sample(t, i, parent, last, view, &rows, &segments);
+                micro_sample(m, b, i, parent, last, view, &rows, &segments);
     }
     m->group_segment[g1 - g0] = segments;
     m->group_entry[g1 - g0] = m->entries;
-    layout_set(&t->layout, m->ids, m->segment, m->group_segment, g1 - g0);
-    layout_entries(&t->layout, m->entries, m->entry_row, m->entry_target, m->temperature,
+    layout_set(&w->layout, m->ids, m->segment, m->group_segment, g1 - g0);
+    layout_entries(&w->layout, m->entries, m->entry_row, m->entry_target, m->temperature,
                    b->max_support ? m->support : NULL, b->max_support ? m->supports : NULL, m->group_entry, g1 - g0);
+}
+
+/* Where the groups are cut: t->cut[0 .. n]; returns n. Several workers get smaller pieces than memory allows, so that
+ * none is idle long before the last one ends, but not so small that products become slow. */
+static int cut_groups(struct trainer *t, int g0, int g1)
+{
+    enum { PIECES = 4, LEAST_ROWS = 192 };
+    int rows = t->micro_rows, all = 0, n = 0;
+    for (int g = g0; g < g1 && t->workers > 1; g++)
+        all += group_room(&t->batch, g);
+    int piece = all / (PIECES * t->workers) > LEAST_ROWS ? all / (PIECES * t->workers) : LEAST_ROWS;
+    if (t->workers > 1 && piece < rows)
+        rows = piece;
+    t->cut[0] = g0;
+    for (int g = g0; g < g1; n++)
+        t->cut[n + 1] = g = micro_end(t, g, g1, rows);
+    return n;
+}
+
+static int worker_number(void)
+{
+#ifdef _OPENMP
+    return omp_get_thread_num();
+#else
+    return 0;
+#endif
+}
+
+void micro_each(struct trainer *t, int g0, int g1, micro_work *work, void *context)
+{
+    int n = cut_groups(t, g0, g1);
+    int workers = n >= t->workers ? t->workers : 1;
+    if (t->watch)
+        workers = 1; /* who looks on sees one after the other */
+    turn_clear(t->passed, n);
+#pragma omp parallel for schedule(monotonic : dynamic, 1) num_threads(workers) if (workers > 1)
+    for (int i = 0; i < n; i++) { /* handed out in this order: of those at work the first waits for nobody */
+        struct worker *w = &t->worker[worker_number()];
+        w->dev = workers > 1 ? &w->one : &t->s.device;
+        w->turn = turn_of(t->passed, i);
+        work(t, w, t->cut[i], t->cut[i + 1], context);
+        turn_end(&w->turn);
+    }
 }

@@ -9,10 +9,13 @@
 enum view { VIEW_WHOLE, VIEW_NOPROMPT, VIEW_BEHIND, VIEWS };
 
 int group_kept(const struct batch *b, int g); /* some sample of the group counts */
-/* The end of the micro-batch that begins with group g0: as many whole groups as fit. */
-int micro_end(const struct trainer *t, int g0, int end);
-/* Describe groups [g0, g1) to the device: t->layout, t->micro. Samples that are not kept are left out. One whole group
- * always fits. */
-void micro_fill(struct trainer *t, int g0, int g1, enum view view);
+/* Describe groups [g0, g1) to the worker's device: w->layout, w->micro. Samples that are not kept are left out. One
+ * whole group always fits. */
+void micro_fill(struct trainer *t, struct worker *w, int g0, int g1, enum view view);
+/* Does some work for every micro-batch of the groups [g0, g1), as many whole groups each as suits memory and workers.
+ * Workers have several at a time; those before another one began before it. What reads or changes more than its own
+ * groups stands between turn_wait(&w->turn, 0) and turn_pass(&w->turn), where all of before has been. */
+typedef void micro_work(struct trainer *t, struct worker *w, int g0, int g1, void *context);
+void micro_each(struct trainer *t, int g0, int g1, micro_work *work, void *context);
 
 #endif

@@ -13,7 +13,7 @@ enum { MOVES = 5 }; /* tokens shown that gained most, and that lost most */
  * largest element is d loss / d logp (1 - p). */
 static int next_entry(const struct trace *x, const struct trainer *t)
 {
-    const struct micro *u = &t->micro;
+    const struct micro *u = &t->worker->micro;
     const double *logp = trainer_values(t, "policy", "logp"), *grad = trainer_channel(t, "policy", "logp")->grad;
     double largest = 0;
     int best = -1;
@@ -47,7 +47,7 @@ static void choose_entries(struct trace *x, const struct trainer *t)
 /* Logits of the chosen entries after forward_group: [entries][V]. */
 static double *chosen_logits(const struct trace *x, struct trainer *t)
 {
-    const struct micro *u = &t->micro;
+    const struct micro *u = &t->worker->micro;
     int n = x->entries, all[2] = {0, n};
     double *logits = mem_alloc((size_t)n * t->s.arch.V, sizeof *logits);
     int32_t *row = mem_alloc(2 * (size_t)n, sizeof *row), *target = row + n;
@@ -57,9 +57,9 @@ static double *chosen_logits(const struct trace *x, struct trainer *t)
         target[c] = u->entry_target[x->entry[c]];
         temperature[c] = 1;
     }
-    layout_entries(&t->layout, n, row, target, temperature, NULL, NULL, all, 1);
+    layout_entries(&t->worker->layout, n, row, target, temperature, NULL, NULL, all, 1);
     if (n)
-        model_logits(&t->s.policy, &t->tape, &t->layout, logits);
+        model_logits(&t->s.policy, &t->worker->tape, &t->worker->layout, logits);
     mem_free(row);
     mem_free(temperature);
     return logits;
@@ -123,7 +123,7 @@ static json_t *moved_list(const struct trainer *t, const double *z[2], const dou
 static json_t *move_object(const struct trace *x, const struct trainer *t, int c, const double *after)
 {
     const struct batch *b = &t->batch;
-    int V = t->s.arch.V, k = t->micro.entry_token[x->entry[c]], i = b->group_first[x->group];
+    int V = t->s.arch.V, k = t->worker->micro.entry_token[x->entry[c]], i = b->group_first[x->group];
     const double *z[2] = {x->before + (size_t)c * V, after + (size_t)c * V};
     double *p = mem_alloc(2 * (size_t)V, sizeof *p);
     while (b->sample_first[i + 1] <= k)

@@ -342,9 +342,10 @@ static json_t *tensors_list(const struct model *m)
 /* Run the policy, as it now is, over the group alone. */
 static void forward_group(const struct trace *x, struct trainer *t)
 {
-    micro_fill(t, x->group, x->group + 1, VIEW_WHOLE);
-    if (t->micro.entries)
-        model_forward(&t->s.policy, &t->tape, &t->layout.rows, t->tape.kv, 0, t->tape.store);
+    micro_fill(t, t->worker, x->group, x->group + 1, VIEW_WHOLE);
+    if (t->worker->micro.entries)
+        model_forward(&t->s.policy, &t->worker->tape, &t->worker->layout.rows, t->worker->tape.kv, 0,
+                      t->worker->tape.store);
 }
 
 static json_t *denominators_object(const struct denominators *d)
@@ -405,10 +406,10 @@ static void after_backward(struct trace *x, struct trainer *t, const struct sigh
 static json_t *logp_after(const struct trace *x, struct trainer *t)
 {
     const struct batch *b = &t->batch;
-    const struct micro *u = &t->micro;
+    const struct micro *u = &t->worker->micro;
     double *logp = mem_alloc((size_t)b->tokens, sizeof *logp);
     if (u->entries)
-        model_head(&t->s.policy, &t->tape, &t->layout, u->logp, NULL);
+        model_head(&t->s.policy, &t->worker->tape, &t->worker->layout, u->logp, NULL);
     for (int j = 0; j < u->entries; j++)
         logp[u->entry_token[j]] = u->logp[j];
     json_t *lists = token_lists(b, x->group, logp);

@@ -34,7 +34,6 @@ static struct plan plan_of(const struct session *s)
 }
 
 /* Rows of a micro-batch: what suits the machine, at least one whole group. */
-
 static void plan_micro(struct trainer *t, const struct plan *p)
 {
     int asked = t->s.recipe.run.micro < p->groups ? t->s.recipe.run.micro : p->groups;
@@ -45,6 +44,13 @@ static void plan_micro(struct trainer *t, const struct plan *p)
     t->micro_groups = t->micro_groups < p->groups ? t->micro_groups : p->groups;
 }
 
+/* Several only where every phase has micro-batches for all of them. */
+static int workers_for(const struct trainer *t, const struct plan *p)
+{
+    int n = micro_workers(&t->s.arch, &t->s.device);
+    return p->groups >= n ? n : 1;
+}
+
 /* A model like the policy; under adapters the two share the weights. */
 static int open_twin(struct trainer *t, struct model *m, const struct arch *a, int trainable, struct error *e)
 {
@@ -53,9 +59,8 @@ static int open_twin(struct trainer *t, struct model *m, const struct arch *a, i
                         : model_create(m, a, s->small_init, &s->device, trainable, e);
 }
 
-static void alloc_micro(struct trainer *t, const struct plan *p)
+static void alloc_micro(struct trainer *t, struct micro *m, const struct plan *p)
 {
-    struct micro *m = &t->micro;
     size_t rows = (size_t)t->micro_rows, groups = (size_t)t->micro_groups;
     size_t segments = groups * ((size_t)p->group_samples + 1);
     m->ids = mem_alloc(rows, sizeof *m->ids);
@@ -157,9 +162,16 @@ static int open_model(struct trainer *t, int i, struct error *e)
     return u->path[0] ? checkpoint_load(&t->model[i], u->path, e) : 0;
 }
 
-struct tape *trainer_tape(struct trainer *t, int i, int training)
+struct tape *worker_tape(struct worker *w, int i, int training)
 {
-    return t->own_tape[i].max_rows ? &t->own_tape[i] : training ? &t->tape : &t->frozen_tape;
+    return w->own_tape[i].max_rows ? &w->own_tape[i] : training ? &w->tape : &w->frozen_tape;
+}
+
+struct model worker_model(const struct worker *w, const struct model *m)
+{
+    struct model same = *m;
+    same.dev = w->dev;
+    return same;
 }
 
 int trainer_records(const struct trainer *t)
@@ -230,7 +242,8 @@ static double models_bytes(const struct trainer *t, const struct arch *a)
     for (int i = 0; i < r->model_count; i++) {
         const struct model_use *u = &r->models[i];
         bytes += u->init ? twin_bytes(s, !u->frozen)
-                         : session_weight_bytes(&a[i], &s->device, !u->frozen) + (double)t->own_tape[i].arena.total;
+                         : session_weight_bytes(&a[i], &s->device, !u->frozen) +
+                               (double)t->worker->own_tape[i].arena.total * t->workers;
     }
     for (int i = 0; i < r->phases; i++) {
         int from = trainer_branch(r, i);
@@ -261,10 +274,11 @@ static void name_remedies(const struct trainer *t, const struct plan *p, double 
     const struct session *s = &t->s;
     const struct memory *m = &t->memory;
     struct tape again;
-    tape_plan(&again, &s->arch, t->tape.dev, t->micro_rows, t->micro_rows, t->tape.store, KEEP_INPUTS);
-    double saved = (double)t->tape.arena.total - (double)again.arena.total, little = 0.02 * need;
+    const struct tape *tape = &t->worker->tape;
+    tape_plan(&again, &s->arch, tape->dev, t->micro_rows, t->micro_rows, tape->store, KEEP_INPUTS);
+    double saved = ((double)tape->arena.total - (double)again.arena.total) * t->workers, little = 0.02 * need;
     tape_free(&again);
-    if (t->tape.keep == KEEP_ALL && saved > little)
+    if (tape->keep == KEEP_ALL && saved > little)
         text_addf(out, "; model.recompute=1 saves %.0f MB of activations", saved / (1 << 20));
     if (m->activations > little && t->micro_rows > p->group_rows)
         text_addf(out, "; run.micro=1 computes one group at a time, %d of its %d rows", p->group_rows, t->micro_rows);
@@ -278,34 +292,76 @@ static void name_remedies(const struct trainer *t, const struct plan *p, double 
         text_addf(out, "; model.lora_rank=8 trains without gradient and moments of the weights");
 }
 
+/* The tapes of a worker. Returns the most scratch memory that an operation of theirs needs with all threads. */
+static size_t plan_tapes(struct trainer *t, struct worker *w, const struct arch *shape, int store)
+{
+    struct session *s = &t->s;
+    enum keep keep = s->recipe.model.recompute ? KEEP_INPUTS : KEEP_ALL;
+    int rows = t->micro_rows;
+    struct tape *planned[2 + MAX_MODELS] = {&w->tape};
+    size_t scratch = 0, n = 1;
+    tape_plan(&w->tape, &s->arch, &s->device, rows, rows, store, keep);
+    if (s->recipe.model_count) {
+        tape_plan(&w->frozen_tape, &s->arch, &s->device, rows, rows, store, KEEP_NOTHING);
+        planned[n++] = &w->frozen_tape;
+    }
+    for (int i = 0; i < s->recipe.model_count; i++) {
+        if (s->recipe.models[i].init)
+            continue;
+        tape_plan(&w->own_tape[i], &shape[i], &s->device, rows, rows, store,
+                  s->recipe.models[i].frozen ? KEEP_NOTHING : keep);
+        planned[n++] = &w->own_tape[i];
+    }
+    for (size_t i = 0; i < n; i++) {
+        size_t bytes = tape_scratch(planned[i]);
+        scratch = bytes > scratch ? bytes : scratch;
+        planned[i]->dev = w->dev;
+        planned[i]->turn = &w->turn;
+    }
+    return scratch;
+}
+
+/* Workers with their tapes, and the bytes of everything. */
+static double plan_workers(struct trainer *t, const struct plan *p, int workers, const struct arch *shape)
+{
+    int store = t->micro_rows + t->micro_groups * (p->group_samples + 1) * KV_ALIGN;
+    mem_free(t->worker);
+    t->worker = mem_alloc((size_t)workers, sizeof *t->worker);
+    t->workers = workers;
+    size_t scratch = 0, activations = 0;
+    for (int i = 0; i < workers; i++) {
+        struct worker *w = &t->worker[i];
+        w->one = t->s.device;
+        w->one.scratch = NULL;
+        w->one.scratch_bytes = 0;
+        w->one.threads = 1;
+        w->dev = workers > 1 ? &w->one : &t->s.device;
+        scratch = plan_tapes(t, w, shape, store);
+        activations += w->tape.arena.total + w->frozen_tape.arena.total;
+    }
+    t->memory.models = models_bytes(t, shape);
+    t->memory.activations = (double)activations;
+    t->memory.scratch = (double)scratch * (workers > 1 ? 2 : 1);
+    t->scratch = scratch;
+    return memory_total(&t->memory);
+}
+
 static int plan_memory(struct trainer *t, const struct plan *p, struct error *e)
 {
     struct session *s = &t->s;
     struct arch shape[MAX_MODELS];
-    int regions = t->micro_groups * (p->group_samples + 1);
-    int store = t->micro_rows + regions * KV_ALIGN;
-    enum keep keep = s->recipe.model.recompute ? KEEP_INPUTS : KEEP_ALL;
-    tape_plan(&t->tape, &s->arch, &s->device, t->micro_rows, t->micro_rows, store, keep);
-    if (s->recipe.model_count)
-        tape_plan(&t->frozen_tape, &s->arch, &s->device, t->micro_rows, t->micro_rows, store, KEEP_NOTHING);
     for (int i = 0; i < s->recipe.model_count; i++) {
-        const struct model_use *u = &s->recipe.models[i];
         int small;
-        if (u->init)
-            continue;
-        if (model_arch(t, u, &shape[i], &small, e))
+        if (!s->recipe.models[i].init && model_arch(t, &s->recipe.models[i], &shape[i], &small, e))
             return -1;
-        tape_plan(&t->own_tape[i], &shape[i], &s->device, t->micro_rows, t->micro_rows, store,
-                  u->frozen ? KEEP_NOTHING : keep);
     }
     sampler_plan(&t->sampler, &s->arch, &s->device, p->slots, s->max_prompt, p->max_new, p->support);
-    t->memory = (struct memory){.policy = (double)model_bytes(&s->policy, 0),
-                                .models = models_bytes(t, shape),
-                                .activations = (double)(t->tape.arena.total + t->frozen_tape.arena.total),
-                                .sampler = (double)sampler_bytes(&t->sampler),
-                                .batch = batch_bytes(p),
-                                .scratch = (double)tape_scratch(&t->tape)};
-    double need = memory_total(&t->memory), limit = session_memory_limit(s);
+    t->memory.policy = (double)model_bytes(&s->policy, 0);
+    t->memory.sampler = (double)sampler_bytes(&t->sampler);
+    t->memory.batch = batch_bytes(p);
+    double limit = session_memory_limit(s), need = plan_workers(t, p, workers_for(t, p), shape);
+    if (need > limit && t->workers > 1)
+        need = plan_workers(t, p, 1, shape);
     if (need <= limit)
         return 0;
     struct text remedies = {0};
@@ -334,6 +390,19 @@ int trainer_open(struct trainer *t, const char *recipe, const char *const *overr
     return session_open(&t->s, recipe, overrides, count, 1, e) ? -1 : trainer_reserve(t, e);
 }
 
+static void open_worker(struct trainer *t, struct worker *w, const struct plan *p)
+{
+    tape_commit(&w->tape);
+    if (w->frozen_tape.max_rows)
+        tape_commit(&w->frozen_tape);
+    for (int i = 0; i < t->s.recipe.model_count; i++)
+        if (w->own_tape[i].max_rows)
+            tape_commit(&w->own_tape[i]);
+    layout_create(&w->layout, w->dev, t->s.arch.V, t->micro_rows, t->micro_groups * (p->group_samples + 1),
+                  t->micro_groups, t->micro_rows, p->support);
+    alloc_micro(t, &w->micro, p);
+}
+
 int trainer_reserve(struct trainer *t, struct error *e)
 {
     if (reads_view(&t->s.recipe, "@noprompt") && session_first_token(&t->s) < 0)
@@ -347,19 +416,15 @@ int trainer_reserve(struct trainer *t, struct error *e)
     plan_micro(t, &p);
     if (plan_memory(t, &p, e) || open_models(t, e))
         return -1;
-    tape_commit(&t->tape);
-    if (t->s.recipe.model_count)
-        tape_commit(&t->frozen_tape);
-    for (int i = 0; i < t->s.recipe.model_count; i++)
-        if (t->own_tape[i].max_rows)
-            tape_commit(&t->own_tape[i]);
+    device_reserve(&t->s.device, t->scratch);
+    for (int i = 0; i < t->workers; i++)
+        open_worker(t, &t->worker[i], &p);
     sampler_commit(&t->sampler);
-    layout_create(&t->layout, &t->s.device, t->s.arch.V, t->micro_rows, t->micro_groups * (p.group_samples + 1),
-                  t->micro_groups, t->micro_rows, p.support);
     batch_create(&t->batch, p.groups, p.samples, p.tokens, p.tokens, p.prompt_tokens, p.support);
     if (t->s.device.inexact)
         t->batch.logp_old = t->logp_old = mem_alloc((size_t)p.tokens, sizeof *t->logp_old);
-    alloc_micro(t, &p);
+    t->cut = mem_alloc((size_t)p.groups + 1, sizeof *t->cut);
+    t->passed = mem_alloc((size_t)p.groups + 1, sizeof *t->passed);
     alloc_rollout(t, &p);
     return 0;
 }
@@ -373,31 +438,41 @@ static void free_micro(struct micro *m)
         mem_free(all[i]);
 }
 
+static void close_worker(struct worker *w)
+{
+    free_micro(&w->micro);
+    layout_free(&w->layout);
+    tape_free(&w->tape);
+    tape_free(&w->frozen_tape);
+    for (int i = 0; i < MAX_MODELS; i++)
+        tape_free(&w->own_tape[i]);
+    if (w->one.scratch)
+        w->one.ops->release(&w->one, w->one.scratch);
+}
+
 void trainer_close(struct trainer *t)
 {
     for (int i = 0; i < t->batch.max_groups && t->item; i++)
         item_free(&t->item[i]);
     void *all[] = {
         t->item,      t->request,   t->response,   t->response_ids, t->response_support, t->response_supports,
-        t->token_end, t->step_span, t->encode_ids, t->text_at,      t->response_logp,    t->logp_old};
+        t->token_end, t->step_span, t->encode_ids, t->text_at,      t->response_logp,    t->logp_old,
+        t->cut,       t->passed};
     for (unsigned i = 0; i < sizeof all / sizeof *all; i++)
         mem_free(all[i]);
-    free_micro(&t->micro);
+    for (int i = 0; i < t->workers; i++)
+        close_worker(&t->worker[i]);
+    mem_free(t->worker);
     text_free(&t->text);
     for (int i = 0; i < t->milestones; i++)
         shown_free(&t->milestone[i].shown);
     rundir_close(&t->dir);
     if (t->batch.max_groups)
         batch_free(&t->batch);
-    layout_free(&t->layout);
     sampler_free(&t->sampler);
-    tape_free(&t->tape);
-    tape_free(&t->frozen_tape);
-    for (int i = 0; i < MAX_MODELS; i++) {
-        tape_free(&t->own_tape[i]);
+    for (int i = 0; i < MAX_MODELS; i++)
         if (t->model[i].tensor)
             model_free(&t->model[i]);
-    }
     for (int i = 0; i < MAX_PHASES; i++)
         if (t->snapshot[i].tensor)
             model_free(&t->snapshot[i]);

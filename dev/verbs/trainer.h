@@ -15,6 +15,19 @@ struct micro {
     int *group_segment, *group_entry; /* first of each group, one more at the end */
 };
 
+/* What computes a micro-batch. A small model has several on the processor, a thread each, which share out the
+ * micro-batches of a step: nothing but the order of their sums makes one wait for another. Otherwise there is one, and
+ * its operations have all threads. */
+struct worker {
+    struct device *dev; /* the session's, or, where several work side by side, `one` */
+    struct device one;  /* the device with one thread, and scratch memory of its own */
+    struct layout layout;
+    struct tape tape, frozen_tape;
+    struct tape own_tape[MAX_MODELS]; /* of models that may have another shape than the policy: worker_tape */
+    struct micro micro;
+    struct turn turn; /* of the present micro-batch */
+};
+
 /* Somebody who looks on while the loop works (the verb trace): told after each of these moments, changes nothing. */
 enum moment {
     AFTER_STAGE,    /* any stage of any kind */
@@ -47,11 +60,11 @@ struct trainer {
     struct model aside;                /* the main line while a branch is trained */
     struct sampler sampler;
     struct batch batch;
-    struct layout layout;
-    struct tape tape, frozen_tape;
-    struct tape own_tape[MAX_MODELS]; /* of models that may have another shape than the policy: trainer_tape */
-    struct micro micro;
+    struct worker *worker; /* [workers] */
+    int workers;
+    size_t scratch;               /* of an operation of the tapes, with all threads */
     int micro_groups, micro_rows; /* limits of a micro-batch; results do not depend on them */
+    int *cut, *passed;            /* [max groups + 1] where the micro-batches of a step begin and end; their turns */
     struct item *item;            /* [max groups] */
     struct request *request;
     struct response *response;
@@ -96,7 +109,9 @@ int trainer_trained(const struct trainer *t, const struct phase *ph);
 int trainer_branch(const struct recipe *r, int phase);
 
 /* The tape for further model i; training: one that keeps what the backward pass needs. */
-struct tape *trainer_tape(struct trainer *t, int i, int training);
+struct tape *worker_tape(struct worker *w, int i, int training);
+/* The model as the worker computes with it: the same weights and gradients, the worker's device. */
+struct model worker_model(const struct worker *w, const struct model *m);
 
 /* The channel model[@view].head of the batch, e.g. ("policy", "logp"), ("policy@noprompt", "logp"); NULL: no stage
  * asked for it. */

@@ -1,0 +1,50 @@
+/* Turns are counters that one thread writes and the next one reads. Waiting is short where threads run side by side,
+ * and as long as the other's time slice where they share a core, so after a while the core is offered to it.
+ */
+#include "turn.h"
+#include <limits.h>
+#include <sched.h>
+#include <string.h>
+
+enum { SPINS = 4000 }; /* some tens of microseconds */
+
+void turn_clear(int *passed, int n)
+{
+    memset(passed, 0, ((size_t)n + 1) * sizeof *passed);
+    passed[0] = INT_MAX; /* nobody is before the first */
+}
+
+struct turn turn_of(int *passed, int i)
+{
+    return (struct turn){passed + i};
+}
+
+static void relax(void)
+{
+#if defined __x86_64__ || defined __i386__
+    __builtin_ia32_pause();
+#endif
+}
+
+void turn_wait(const struct turn *t, int ahead)
+{
+    if (!t)
+        return;
+    int next = t->passed[1] + ahead;
+    for (int i = 0; __atomic_load_n(&t->passed[0], __ATOMIC_ACQUIRE) <= next; i++)
+        if (i < SPINS)
+            relax();
+        else
+            sched_yield();
+}
+
+void turn_pass(const struct turn *t)
+{
+    if (t)
+        __atomic_store_n(&t->passed[1], t->passed[1] + 1, __ATOMIC_RELEASE);
+}
+
+void turn_end(const struct turn *t)
+{
+    __atomic_store_n(&t->passed[1], INT_MAX, __ATOMIC_RELEASE);
+}
