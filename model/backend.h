@@ -109,6 +109,14 @@ struct sampling {
     int max_support;   /* most ids kept when any of the three is on */
 };
 
+/* Where sampling writes: entry r's token to token[r]; its logp, entropy and support to place[r] of the other arrays, so
+ * that they can be gathered without the host ({NULL}: r). */
+struct drawn {
+    DevInt token, place; /* [R] */
+    Dev logp, entropy;
+    DevInt support, supports; /* {NULL}: truncation is off */
+};
+
 struct adamw {
     float lr, beta1, beta2, eps, weight_decay;
     float correction1, correction2; /* 1 - beta^t */
@@ -246,10 +254,9 @@ struct ops {
      * first, then smaller id. Temperature, then top_k keeps the first k; top_p the shortest prefix whose renormalised
      * mass reaches p (at least one); min_p those with at least min_p of the largest probability; then the first
      * max_support. Writes the token, its logp and entropy exactly as logp_forward does for the same support, and the
-     * support (support[R][max_support] in that order, supports[R]; 0 when nothing is truncated). With truncation off
-     * support and supports may be {NULL}. ---- */
-    void (*sample)(struct device *d, DevInt token, Dev logp, Dev entropy, DevInt support, DevInt supports, Dev logits,
-                   DevInt bits, int R, int V, const struct sampling *s);
+     * support (max_support ids in that order, and how many; 0 when nothing is truncated), where `to` says. ---- */
+    void (*sample)(struct device *d, const struct drawn *to, Dev logits, DevInt bits, int R, int V,
+                   const struct sampling *s);
 
     /* ---- optimiser, over any n reals ---- */
     double (*sum_squares)(struct device *d, Dev g, size_t n); /* in double, fixed order; waits */

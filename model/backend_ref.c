@@ -603,8 +603,8 @@ static int draw(const double *logits, struct kept k, double temperature, double 
     return last;
 }
 
-static void ref_sample(struct device *d, DevInt token, Dev logp, Dev entropy, DevInt support, DevInt supports,
-                       Dev logits, DevInt bits, int R, int V, const struct sampling *s)
+static void ref_sample(struct device *d, const struct drawn *to, Dev logits, DevInt bits, int R, int V,
+                       const struct sampling *s)
 {
     (void)d;
     int greedy = s->temperature <= 0, truncate = !greedy && (s->top_k > 0 || s->top_p < 1 || s->min_p > 0);
@@ -612,17 +612,20 @@ static void ref_sample(struct device *d, DevInt token, Dev logp, Dev entropy, De
     for (int r = 0; r < R && V > 0; r++) {
         const double *row = reals(logits) + (size_t)r * V;
         struct kept k = {NULL, V};
+        size_t at = to->place.p ? (size_t)to->place.p[r] : (size_t)r;
         if (truncate) {
-            k.ids = support.p + (size_t)r * s->max_support;
-            k.count = truncate_row(support.p + (size_t)r * s->max_support, row, V, s);
+            int32_t *ids = to->support.p + at * (size_t)s->max_support;
+            k.ids = ids;
+            k.count = truncate_row(ids, row, V, s);
         }
         if (k.count == V)
             k.ids = NULL; /* nothing was cut off */
         uint64_t word = (uint64_t)(uint32_t)bits.p[2 * r + 1] << 32 | (uint32_t)bits.p[2 * r];
-        token.p[r] = greedy ? next_id(row, V, -1) : draw(row, k, temperature, (double)(word >> 11) * 0x1p-53);
-        reals(logp)[r] = row[token.p[r]] / temperature - log_sum(row, k, temperature, &reals(entropy)[r]);
-        if (supports.p)
-            supports.p[r] = k.ids ? k.count : 0;
+        int id = greedy ? next_id(row, V, -1) : draw(row, k, temperature, (double)(word >> 11) * 0x1p-53);
+        to->token.p[r] = id;
+        reals(to->logp)[at] = row[id] / temperature - log_sum(row, k, temperature, &reals(to->entropy)[at]);
+        if (to->supports.p)
+            to->supports.p[at] = k.ids ? k.count : 0;
     }
 }
 

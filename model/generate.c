@@ -20,6 +20,23 @@ static int round_up(int n, int to)
     return (n + to - 1) / to * to;
 }
 
+/* What a token of the n slots is told, in one piece of memory, so that it is one upload: descriptors of the rows of the
+ * forward pass, and of the draws, [n] each. */
+enum { STEP_WORDS = 10 };
+struct step {
+    struct run *run;
+    int32_t *id, *position;
+    int32_t *bits;  /* [n][2] */
+    int32_t *place; /* where a draw's results are put aside */
+    int32_t *index; /* prompt slots of draws that begin a response */
+};
+
+static struct step step_parts(int32_t *p, int slots)
+{
+    size_t n = (size_t)slots;
+    return (struct step){(struct run *)p, p + 4 * n, p + 5 * n, p + 6 * n, p + 8 * n, p + 9 * n};
+}
+
 enum { PREFILL_ROWS = 512, CARD_SLOTS = 256, THREAD_SLOTS = 64 };
 
 /* On the processor 64 rows keep a thread's products as busy as more would, and the keys and values of all slots, which
@@ -31,11 +48,19 @@ int sampler_slots(const struct device *d, int all)
 }
 
 /* Slots whose logits are held at once: about 4 million of them, enough for the products to be fast. */
-static int draw_rows(int most, int V)
+static int rows_at_once(int most, int V)
 {
     static const int reals = 1 << 22, enough = 64;
     int n = reals / V > enough ? reals / V : enough;
     return n < most ? n : most;
+}
+
+/* Tokens of the cache: of every slot, and a region for rows that nobody asked for. As many as can be counted at most,
+ * which no memory holds: whoever plans sees that it does not fit. */
+static int store_tokens(int slots, int each)
+{
+    long all = (long)slots * each + KV_ALIGN;
+    return all < INT_MAX ? (int)all : INT_MAX / KV_ALIGN * KV_ALIGN;
 }
 
 /* One sampler a thread pays where every operation is too short to be shared out, and costs the weights a pass more. */
@@ -79,19 +104,21 @@ void sampler_plan(struct sampler *s, const struct arch *a, struct device *d, int
     }
     s->prefill = max_prompt > PREFILL_ROWS ? max_prompt : PREFILL_ROWS;
     int rows = s->prefill > slots ? s->prefill : slots;
-    s->kv_store = slots * (round_up(max_prompt, KV_ALIGN) + round_up(max_new, KV_ALIGN)) + KV_ALIGN;
+    s->kv_store = store_tokens(slots, round_up(max_prompt, KV_ALIGN) + round_up(max_new, KV_ALIGN));
     struct attention_shape attention = {a->H, a->G, a->D, 1, s->kv_store};
     s->kv_stride = d->ops->store_reals(&attention);
+    s->history = (size_t)slots * ((size_t)max_new + 1); /* and one place for each row that nobody asked for */
     tape_plan(&s->tape, a, d, rows, slots, 0, KEEP_NOTHING);
-    s->draw_rows = draw_rows(s->tape.chunk, a->V);
+    s->draw_rows = rows_at_once(s->tape.chunk, a->V);
     size_t real = d->ops->real_bytes, n = (size_t)slots;
     arena_want(&s->arena, "key/value cache", (size_t)a->layers * s->kv_stride * real);
     arena_want(&s->arena, "hidden states of prompts", n * a->C * real);
     arena_want(&s->arena, "sampled tokens", n * 4);
-    arena_want(&s->arena, "random bits", n * 8);
-    arena_want(&s->arena, "sampled supports", n * max_support * 4);
-    arena_want(&s->arena, "sampled support sizes", n * 4);
-    arena_want(&s->arena, "slot index", n * 4);
+    arena_want(&s->arena, "descriptors of a token", n * STEP_WORDS * 4);
+    arena_want(&s->arena, "log-probabilities", s->history * real);
+    arena_want(&s->arena, "entropies", s->history * real);
+    arena_want(&s->arena, "supports", max_support ? s->history * max_support * 4 : 0);
+    arena_want(&s->arena, "support sizes", max_support ? s->history * 4 : 0);
     arena_want(&s->arena, "logits", (size_t)s->draw_rows * a->V * real);
 }
 
@@ -114,18 +141,25 @@ void sampler_commit(struct sampler *s)
     arena_commit(&s->arena, &memory);
     s->kv.p = arena_at(&s->arena, 0);
     s->prompt_hidden.p = arena_at(&s->arena, 1);
-    s->token.p = arena_at(&s->arena, 2);
-    s->bits.p = arena_at(&s->arena, 3);
-    s->support.p = s->max_support ? arena_at(&s->arena, 4) : NULL;
-    s->supports.p = s->max_support ? arena_at(&s->arena, 5) : NULL;
-    s->index.p = arena_at(&s->arena, 6);
-    s->logits.p = arena_at(&s->arena, 7);
+    s->drawn.token.p = arena_at(&s->arena, 2);
+    s->step.p = arena_at(&s->arena, 3);
+    s->drawn.logp.p = arena_at(&s->arena, 4);
+    s->drawn.entropy.p = arena_at(&s->arena, 5);
+    s->drawn.support.p = s->max_support ? arena_at(&s->arena, 6) : NULL;
+    s->drawn.supports.p = s->max_support ? arena_at(&s->arena, 7) : NULL;
+    s->logits.p = arena_at(&s->arena, 8);
     tape_commit(&s->tape);
     layout_create(&s->layout, s->dev, s->tape.arch.V, rows, 2 * n + 1, n, n, 0);
     s->slot = mem_alloc((size_t)n, sizeof *s->slot);
     s->prompt = mem_alloc((size_t)n, sizeof *s->prompt);
-    s->host = mem_alloc(2 * (size_t)rows + (size_t)n * (16 + s->max_support), sizeof *s->host);
-    s->host_real = mem_alloc(2 * (size_t)n, sizeof *s->host_real);
+    struct step at = step_parts(s->step.p, n);
+    s->rows.region = s->layout.rows.region;
+    s->rows.regions = 2 * n + 1;
+    s->rows.run.p = (int32_t *)at.run;
+    s->rows.id.p = at.id;
+    s->rows.position.p = at.position;
+    s->drawn.place.p = at.place;
+    s->host = mem_alloc(2 * (size_t)rows + (size_t)n * STEP_WORDS, sizeof *s->host);
     /* regions never change: prompt slots first, then slots; a slot's parent and position are set when a sample moves in
      */
 }
@@ -143,7 +177,6 @@ void sampler_free(struct sampler *s)
     mem_free(s->slot);
     mem_free(s->prompt);
     mem_free(s->host);
-    mem_free(s->host_real);
     memset(s, 0, sizeof *s);
 }
 
@@ -209,28 +242,14 @@ static void upload_regions(struct sampler *s, const struct work *w)
     s->dev->ops->upload_int(s->dev, s->layout.rows.region, (int32_t *)region, 8 * (size_t)n + 4);
 }
 
-/* Descriptors of `runs` runs laid out in rows one after the other. id and position [rows] stand in the staging memory
- * after the runs. */
-static void upload_rows(struct sampler *s, const struct run *run, int runs, const int32_t *id, const int32_t *position,
-                        int rows)
-{
-    struct rows *r = &s->layout.rows;
-    const struct ops *op = s->dev->ops;
-    op->upload_int(s->dev, r->run, (const int32_t *)run, 4 * (size_t)runs);
-    op->upload_int(s->dev, r->id, id, (size_t)rows);
-    op->upload_int(s->dev, r->position, position, (size_t)rows);
-    r->count = rows;
-    r->runs = runs;
-    r->regions = 2 * s->slots + 1;
-    r->groups = r->blocks = 0;
-}
-
 /* Forward of the prompts in `which` (prompt slots), all at once; keeps the hidden state of each one's last token. */
 static void prefill(struct sampler *s, const struct model *m, const struct work *w, const int *which, int n, int rows)
 {
     const struct ops *op = s->dev->ops;
+    struct rows *r = &s->layout.rows;
     struct run *run = (struct run *)s->host;
     int32_t *id = s->host + 4 * n, *position = id + rows, *last = position + rows, at = 0;
+    DevInt index = {step_parts(s->step.p, s->slots).index};
     for (int i = 0; i < n; i++) {
         const struct request *q = &w->q[s->prompt[which[i]].request];
         run[i] = (struct run){which[i], at, q->prompt_len, 0};
@@ -241,13 +260,18 @@ static void prefill(struct sampler *s, const struct model *m, const struct work 
         at += q->prompt_len;
         last[i] = at - 1;
     }
-    upload_rows(s, run, n, id, position, rows);
-    model_forward(m, &s->tape, &s->layout.rows, s->kv, s->kv_stride, s->kv_store);
-    for (int i = 0; i < n; i++) {
-        op->upload_int(s->dev, s->index, &last[i], 1);
-        op->gather(s->dev, dev_at(s->dev, s->prompt_hidden, (size_t)which[i] * m->arch.C), s->tape.normf, s->index, 1,
-                   m->arch.C);
-    }
+    op->upload_int(s->dev, r->run, (const int32_t *)run, 4 * (size_t)n);
+    op->upload_int(s->dev, r->id, id, (size_t)rows);
+    op->upload_int(s->dev, r->position, position, (size_t)rows);
+    op->upload_int(s->dev, index, last, (size_t)n);
+    r->count = rows;
+    r->runs = n;
+    r->regions = 2 * s->slots + 1;
+    r->groups = r->blocks = 0;
+    model_forward(m, &s->tape, r, s->kv, s->kv_stride, s->kv_store);
+    for (int i = 0; i < n; i++)
+        op->gather(s->dev, dev_at(s->dev, s->prompt_hidden, (size_t)which[i] * m->arch.C), s->tape.normf,
+                   dev_int_at(index, (size_t)i), 1, m->arch.C);
 }
 
 static int free_prompt_slot(const struct sampler *s)
@@ -327,87 +351,97 @@ static void run_rows(struct sampler *s, const struct model *m, const struct work
 static void forward_rows(struct sampler *s, const struct model *m, const struct work *w, int n)
 {
     (void)w;
-    model_forward(m, &s->tape, &s->layout.rows, s->kv, s->kv_stride, s->kv_store);
+    s->rows.count = s->rows.runs = n;
+    model_forward(m, &s->tape, &s->rows, s->kv, s->kv_stride, s->kv_store);
     s->dev->ops->copy(s->dev, s->tape.hidden, s->tape.normf, (size_t)n * m->arch.C);
 }
 
-/* Forward of the last token of every running slot; which[] lists the slots whose next token is to be drawn, running
- * ones first, and s->tape.hidden gets their hidden states in that order. Returns how many. */
-static int forward_slots(struct sampler *s, const struct model *m, const struct work *w, int *which)
+/* Tokens of n hidden states, logits of some at a time. */
+static void draw_rows(struct sampler *s, const struct model *m, const struct work *w, int n)
 {
-    const struct ops *op = s->dev->ops;
-    int n = s->slots, running = 0, fresh = 0, C = m->arch.C;
-    struct run *run = (struct run *)s->host;
-    int32_t *id = s->host + 4 * n, *position = id + n, *index = position + n;
-    for (int i = 0; i < n; i++) {
-        const struct slot *slot = &s->slot[i];
-        if (slot->request < 0 || !slot->started)
-            continue;
-        const struct response *o = &w->out[slot->out];
-        int pos = w->q[slot->request].prompt_len + o->len - 1;
-        run[running] = (struct run){n + i, running, 1, pos};
-        id[running] = o->ids[o->len - 1];
-        position[running] = pos;
-        which[running++] = i;
-    }
-    for (int i = 0; i < n; i++)
-        if (s->slot[i].request >= 0 && !s->slot[i].started) {
-            index[fresh] = s->slot[i].prompt;
-            which[running + fresh++] = i;
-        }
-    if (running) {
-        int rows = padded_rows(s, running);
-        for (int i = running; i < rows; i++) {
-            run[i] = (struct run){2 * n, i, 1, 0};
-            id[i] = position[i] = 0;
-        }
-        upload_rows(s, run, rows, id, position, rows);
-        run_rows(s, m, w, FORWARD_ROWS, forward_rows, rows);
-    }
-    if (fresh) {
-        op->upload_int(s->dev, s->index, index, (size_t)fresh);
-        op->gather(s->dev, dev_at(s->dev, s->tape.hidden, (size_t)running * C), s->prompt_hidden, s->index, fresh, C);
-    }
-    return running + fresh;
-}
-
-/* Tokens of n hidden states, logits of some at a time. Results land on the device, [slots] each. */
-static void draw_tokens(struct sampler *s, const struct model *m, const struct work *w, int n)
-{
-    const struct ops *op = s->dev->ops;
     struct device *d = s->dev;
     Dev head = model_matrix(m, m->head);
+    DevInt bits = {step_parts(s->step.p, s->slots).bits};
     for (int at = 0; at < n; at += s->draw_rows) {
         int len = n - at < s->draw_rows ? n - at : s->draw_rows;
-        size_t off = (size_t)at;
-        DevInt support = s->support, supports = s->supports;
-        if (s->max_support) {
-            support = dev_int_at(s->support, off * s->max_support);
-            supports = dev_int_at(s->supports, off);
-        }
-        op->linear_forward(d, s->logits, dev_at(d, s->tape.hidden, off * m->arch.C), head, (Dev){0}, len, m->arch.V,
-                           m->arch.C);
-        op->sample(d, dev_int_at(s->token, off), dev_at(d, s->tape.logp, off), dev_at(d, s->tape.entropy, off), support,
-                   supports, s->logits, dev_int_at(s->bits, 2 * off), len, m->arch.V, w->how);
+        struct drawn to = s->drawn;
+        to.token = dev_int_at(to.token, (size_t)at);
+        to.place = dev_int_at(to.place, (size_t)at);
+        d->ops->linear_forward(d, s->logits, dev_at(d, s->tape.hidden, (size_t)at * m->arch.C), head, (Dev){0}, len,
+                               m->arch.V, m->arch.C);
+        d->ops->sample(d, &to, s->logits, dev_int_at(bits, 2 * (size_t)at), len, m->arch.V, w->how);
     }
 }
 
-/* Draw the next token of the listed slots. */
-static void draw(struct sampler *s, const struct model *m, const struct work *w, const int *which, int n)
+/* Where the numbers of a slot's token stand in the history; -1 - i: those of a row i that nobody asked for. */
+static size_t place_of(const struct sampler *s, int slot, int token)
+{
+    return slot < 0 ? (size_t)s->slots * s->max_new + (size_t)(-1 - slot) : (size_t)slot * s->max_new + (size_t)token;
+}
+
+/* The row of the forward pass that slot i's last token is. */
+static void describe_row(const struct sampler *s, const struct work *w, const struct step *at, int row, int i)
+{
+    const struct slot *slot = &s->slot[i];
+    const struct response *o = &w->out[slot->out];
+    int pos = w->q[slot->request].prompt_len + o->len - 1;
+    at->run[row] = (struct run){s->slots + i, row, 1, pos};
+    at->id[row] = o->ids[o->len - 1];
+    at->position[row] = pos;
+}
+
+/* The draw of slot i's next token. */
+static void describe_draw(const struct sampler *s, const struct work *w, const struct step *at, int row, int i)
+{
+    const struct slot *slot = &s->slot[i];
+    const struct request *q = &w->q[slot->request];
+    int len = w->out[slot->out].len;
+    struct rng r = rng_stream(w->seed, w->purpose, q->step, q->key, q->sample0 + (uint32_t)slot->sample);
+    uint64_t x = rng_bits(r, (uint64_t)len);
+    at->bits[2 * row] = (int32_t)(uint32_t)x;
+    at->bits[2 * row + 1] = (int32_t)(uint32_t)(x >> 32);
+    at->place[row] = (int32_t)place_of(s, i, len);
+}
+
+/* The next token of every slot in use: forward of the last token of those that have one, and a draw for all. which[]
+ * lists the slots, running ones first; returns how many. All that the device is told goes up in one piece, and nothing
+ * comes back: collect fetches the tokens. */
+static int next_tokens(struct sampler *s, const struct model *m, const struct work *w, int *which)
 {
     const struct ops *op = s->dev->ops;
-    struct device *d = s->dev;
-    int32_t *bits = s->host;
-    for (int i = 0; i < n; i++) {
-        const struct slot *slot = &s->slot[which[i]];
-        const struct request *q = &w->q[slot->request];
-        struct rng r = rng_stream(w->seed, w->purpose, q->step, q->key, q->sample0 + (uint32_t)slot->sample);
-        uint64_t x = rng_bits(r, (uint64_t)w->out[slot->out].len);
-        bits[2 * i] = (int32_t)(uint32_t)x;
-        bits[2 * i + 1] = (int32_t)(uint32_t)(x >> 32);
+    const struct step at = step_parts(s->host, s->slots);
+    int n = s->slots, running = 0, all, C = m->arch.C;
+    for (int i = 0; i < n; i++)
+        if (s->slot[i].request >= 0 && s->slot[i].started) {
+            describe_row(s, w, &at, running, i);
+            which[running++] = i;
+        }
+    all = running;
+    for (int i = 0; i < n; i++)
+        if (s->slot[i].request >= 0 && !s->slot[i].started) {
+            at.index[all - running] = s->slot[i].prompt;
+            which[all++] = i;
+        }
+    if (!all)
+        return 0;
+    int rows = running ? padded_rows(s, running) : 0, draws = padded_rows(s, all);
+    for (int i = running; i < rows; i++) {
+        at.run[i] = (struct run){2 * n, i, 1, 0};
+        at.id[i] = at.position[i] = 0;
     }
-    op->upload_int(d, s->bits, bits, 2 * (size_t)n);
-    run_rows(s, m, w, DRAWN_ROWS, draw_tokens, padded_rows(s, n));
+    for (int i = 0; i < draws; i++)
+        if (i < all)
+            describe_draw(s, w, &at, i, which[i]);
+        else
+            at.place[i] = (int32_t)place_of(s, -1 - i, 0);
+    op->upload_int(s->dev, s->step, s->host, (size_t)n * STEP_WORDS);
+    if (running)
+        run_rows(s, m, w, FORWARD_ROWS, forward_rows, rows);
+    if (all > running)
+        op->gather(s->dev, dev_at(s->dev, s->tape.hidden, (size_t)running * C), s->prompt_hidden,
+                   (DevInt){step_parts(s->step.p, n).index}, all - running, C);
+    run_rows(s, m, w, DRAWN_ROWS, draw_rows, draws);
+    return all;
 }
 
 static int is_end(const struct work *w, int32_t id)
@@ -418,45 +452,40 @@ static int is_end(const struct work *w, int32_t id)
     return found;
 }
 
-static void retire(struct sampler *s, struct slot *slot)
+/* Fetches what was put aside of a response that is complete, and frees its slot. */
+static void retire(struct sampler *s, const struct work *w, int i)
 {
+    const struct ops *op = s->dev->ops;
+    struct slot *slot = &s->slot[i];
+    const struct response *o = &w->out[slot->out];
+    size_t at = place_of(s, i, 0), len = (size_t)o->len, S = (size_t)s->max_support;
+    op->download(s->dev, o->logp, dev_at(s->dev, s->drawn.logp, at), len);
+    op->download(s->dev, o->entropy, dev_at(s->dev, s->drawn.entropy, at), len);
+    if (o->supports && S) {
+        op->download_int(s->dev, o->supports, dev_int_at(s->drawn.supports, at), len);
+        op->download_int(s->dev, o->support, dev_int_at(s->drawn.support, at * S), len * S);
+    } else if (o->supports) {
+        memset(o->supports, 0, len * sizeof *o->supports);
+    }
     if (--s->prompt[slot->prompt].left == 0)
         s->prompt[slot->prompt].request = -1;
     slot->request = -1;
 }
 
-/* Copy the drawn tokens to their responses; end those that are complete. */
+/* Copy the drawn tokens to their responses, which is all that the host waits for; end those that are complete. */
 static void collect(struct sampler *s, const struct work *w, const int *which, int n)
 {
-    const struct ops *op = s->dev->ops;
-    struct device *d = s->dev;
-    int S = s->max_support;
-    int32_t *token = s->host, *supports = token + s->slots, *support = supports + s->slots;
-    double *logp = s->host_real, *entropy = logp + s->slots;
-    op->download_int(d, token, s->token, (size_t)n);
-    op->download(d, logp, s->tape.logp, (size_t)n);
-    op->download(d, entropy, s->tape.entropy, (size_t)n);
-    if (S) {
-        op->download_int(d, supports, s->supports, (size_t)n);
-        op->download_int(d, support, s->support, (size_t)n * S);
-    }
+    int32_t *token = s->host;
+    s->dev->ops->download_int(s->dev, token, s->drawn.token, (size_t)n);
     for (int i = 0; i < n; i++) {
         struct slot *slot = &s->slot[which[i]];
         struct response *o = &w->out[slot->out];
-        o->ids[o->len] = token[i];
-        o->logp[o->len] = logp[i];
-        o->entropy[o->len] = entropy[i];
-        if (o->supports) {
-            o->supports[o->len] = S ? supports[i] : 0;
-            if (S)
-                memcpy(o->support + (size_t)o->len * S, support + (size_t)i * S, (size_t)S * sizeof *support);
-        }
-        o->len++;
+        o->ids[o->len++] = token[i];
         slot->started = 1;
         int ended = is_end(w, token[i]), full = o->len == w->q[slot->request].max_new;
         o->truncated = full && !ended;
         if (ended || full)
-            retire(s, slot);
+            retire(s, w, which[i]);
     }
     s->tokens += n;
 }
@@ -493,11 +522,9 @@ static long run(struct sampler *s, const struct model *m, struct work *w)
     int which[s->slots], n;
     do {
         admit(s, m, w);
-        n = forward_slots(s, m, w, which);
-        if (n) {
-            draw(s, m, w, which, n);
+        n = next_tokens(s, m, w, which);
+        if (n)
             collect(s, w, which, n);
-        }
     } while (n);
     return s->tokens - before;
 }

@@ -37,11 +37,15 @@ struct sampler {
     Dev logits;           /* [draw_rows][V] */
     int draw_rows;        /* slots whose tokens are drawn at once */
     Dev prompt_hidden;    /* [slots][C] hidden state of each prompt's last token: every sample starts from it */
-    DevInt token, bits, support, supports, index; /* [slots], [slots][2], [slots][max_support], [slots], [slots] */
-    struct slot *slot;                            /* [slots] */
-    struct prompt_slot *prompt;                   /* [slots] */
-    int32_t *host;                                /* staging */
-    double *host_real;
+    DevInt step;          /* [slots][STEP_WORDS]: descriptors of a token of every slot */
+    struct rows rows;     /* those of its forward pass, in `step` */
+    /* token[slots]: all that is fetched after every token. The rest stays on the device until a response is complete:
+     * [slots][max_new], then a place for each row that nobody asked for. */
+    struct drawn drawn;
+    size_t history;             /* places */
+    struct slot *slot;          /* [slots] */
+    struct prompt_slot *prompt; /* [slots] */
+    int32_t *host;              /* staging */
     struct arena arena;
     long tokens; /* generated so far, for speed figures */
     /* A small model has a sampler a thread instead, which share out the prompts: nothing waits for anything. They own

@@ -499,33 +499,43 @@ struct sample {
     struct sampling s;
 };
 
-/* Tokens and supports must be the reference's: with 64 random bits a draw near a boundary of float is not met here. */
+/* Tokens and supports must be the reference's: with 64 random bits a draw near a boundary of float is not met here.
+ * With a vocabulary of odd size results are put aside at every other place, from the last one down; what lies between
+ * must stay. */
 static size_t run_sample(struct context *c, const void *spec, double *out)
 {
     const struct sample *p = spec;
     const struct head h = {p->R, p->V, 0, 3};
-    size_t R = (size_t)p->R, most = (size_t)p->s.max_support, at = 0;
+    size_t R = (size_t)p->R, most = (size_t)p->s.max_support, at = 0, places = p->V % 2 ? 2 * R : R;
     int truncated = p->s.top_k > 0 || p->s.top_p < 1 || p->s.min_p > 0;
-    int32_t *number = calloc(R * (most + 4) + 1, sizeof *number);
+    int32_t *number = calloc(2 * R * (most + 4) + 1, sizeof *number);
     for (size_t i = 0; i < 2 * R; i++)
         number[i] = (int32_t)mix(91, i);
     reserve(c, SCRATCH_SAMPLE, (struct scratch_shape){.rows = p->R, .N = p->V, .K = 1});
     DevInt bits = ints(c, number, 2 * R), none = {NULL};
-    memset(number, 0, R * (most + 4) * sizeof *number);
-    DevInt token = ints(c, number, R), support = truncated ? ints(c, number, R * most) : none;
-    DevInt supports = truncated ? ints(c, number, R) : none;
-    Dev logp = tensor(c, R), entropy = tensor(c, R), logits = head_logits(c, &h);
-    CALL(c, sample, token, logp, entropy, support, supports, logits, bits, p->R, p->V, &p->s);
-    at += tensor_read(c, out, logp, R);
-    at += tensor_read(c, out + at, entropy, R);
-    CALL(c, download_int, number, token, R);
+    for (size_t i = 0; i < R; i++)
+        number[i] = (int32_t)(2 * (R - 1 - i));
+    struct drawn to = {.place = places > R ? ints(c, number, R) : none};
+    memset(number, 0, places * (most + 4) * sizeof *number);
+    to.token = ints(c, number, R);
+    to.support = truncated ? ints(c, number, places * most) : none;
+    to.supports = truncated ? ints(c, number, places) : none;
+    to.logp = tensor(c, places);
+    to.entropy = tensor(c, places);
+    CALL(c, zero, to.logp, places);
+    CALL(c, zero, to.entropy, places);
+    Dev logits = head_logits(c, &h);
+    CALL(c, sample, &to, logits, bits, p->R, p->V, &p->s);
+    at += tensor_read(c, out, to.logp, places);
+    at += tensor_read(c, out + at, to.entropy, places);
+    CALL(c, download_int, number, to.token, R);
     for (size_t r = 0; r < R; r++)
         out[at++] = number[r] * 1e6;
     if (truncated) {
-        int32_t *kept = number + R;
-        CALL(c, download_int, number, supports, R);
-        CALL(c, download_int, kept, support, R * most);
-        for (size_t r = 0; r < R; r++) {
+        int32_t *kept = number + places;
+        CALL(c, download_int, number, to.supports, places);
+        CALL(c, download_int, kept, to.support, places * most);
+        for (size_t r = 0; r < places; r++) {
             out[at++] = number[r] * 1e6;
             for (int i = 0; i < number[r]; i++)
                 out[at++] = kept[r * most + (size_t)i] * 1e6;

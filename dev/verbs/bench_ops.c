@@ -184,8 +184,10 @@ END
     for (int i = 0; i < 2 * R; i++)
         bits[i] = (int32_t)((uint32_t)(i + 1) * 2654435761u);
     s.max_support = SUPPORT;
-    d->ops->sample(d, (DevInt){token}, m->tape.logp, m->tape.entropy, (DevInt){support}, (DevInt){supports},
-                   (Dev){m->logits, 0}, (DevInt){bits}, R, m->model.arch.V, &s);
+    struct drawn to = {.token = {token}, .support = {support}, .supports = {supports}};
+    to.logp = m->tape.logp;
+    to.entropy = m->tape.entropy;
+    d->ops->sample(d, &to, (Dev){m->logits, 0}, (DevInt){bits}, R, m->model.arch.V, &s);
 }
 
 static void sample_all(void *m)

@@ -135,8 +135,8 @@ void cpu_logp_backward(struct device *d, Dev dlogits, Dev logits, Dev stat, cons
 size_t cpu_head_scratch(int V); /* bytes a thread; also enough for sampling */
 
 /* sample.c */
-void cpu_sample(struct device *d, DevInt token, Dev logp, Dev entropy, DevInt support, DevInt supports, Dev logits,
-                DevInt bits, int R, int V, const struct sampling *s);
+void cpu_sample(struct device *d, const struct drawn *to, Dev logits, DevInt bits, int R, int V,
+                const struct sampling *s);
 
 /* optim.c */
 double cpu_sum_squares(struct device *d, Dev g, size_t n);

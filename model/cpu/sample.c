@@ -166,20 +166,21 @@ static void sample_row(struct sampled *to, const float *logits, const int32_t *b
         memcpy(to->support, kept, (size_t)n * sizeof *kept);
 }
 
-void cpu_sample(struct device *d, DevInt token, Dev logp, Dev entropy, DevInt support, DevInt supports, Dev logits,
-                DevInt bits, int R, int V, const struct sampling *s)
+void cpu_sample(struct device *d, const struct drawn *to, Dev logits, DevInt bits, int R, int V,
+                const struct sampling *s)
 {
     if (V <= 0)
         return;
 #pragma omp parallel for schedule(dynamic, 16) num_threads(d->threads) if (threads_for(d, R * (90.0 * V + 10000)) > 1)
     for (int r = 0; r < R; r++) {
-        struct sampled to = {.support = support.p ? support.p + (size_t)r * s->max_support : NULL};
-        sample_row(&to, reals(logits) + (size_t)r * V, bits.p + 2 * (size_t)r, V, s,
+        size_t at = to->place.p ? (size_t)to->place.p[r] : (size_t)r;
+        struct sampled one = {.support = to->support.p ? to->support.p + at * (size_t)s->max_support : NULL};
+        sample_row(&one, reals(logits) + (size_t)r * V, bits.p + 2 * (size_t)r, V, s,
                    scratch_slice(d, 0, cpu_head_scratch(V)));
-        token.p[r] = to.token;
-        reals(logp)[r] = to.logp;
-        reals(entropy)[r] = to.entropy;
-        if (supports.p)
-            supports.p[r] = to.supports;
+        to->token.p[r] = one.token;
+        reals(to->logp)[at] = one.logp;
+        reals(to->entropy)[at] = one.entropy;
+        if (to->supports.p)
+            to->supports.p[at] = one.supports;
     }
 }

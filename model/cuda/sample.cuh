@@ -6,6 +6,7 @@
 
 struct drawing {
     int32_t *token, *support, *supports;
+    const int32_t *place;
     float *logp, *entropy;
     const float *logits;
     const int32_t *bits;
@@ -227,7 +228,8 @@ DEVICE int greedy(const float *logits, int V)
 KERNEL(sample_kernel, THREADS, drawing)
 {
     const float *row = a.logits + (size_t)BLOCK * a.V;
-    int32_t *ids = a.support ? a.support + (size_t)BLOCK * a.s.max_support : NULL;
+    size_t at = (size_t)(a.place ? a.place[BLOCK] : BLOCK);
+    int32_t *ids = a.support ? a.support + at * (size_t)a.s.max_support : NULL;
     int draws = a.s.temperature > 0, id = 0;
     float temperature = draws ? a.s.temperature : 1.0f;
     struct kept k = {NULL, a.V};
@@ -249,17 +251,18 @@ KERNEL(sample_kernel, THREADS, drawing)
     }
     if (THREAD == 0) {
         a.token[BLOCK] = id;
-        a.logp[BLOCK] = head_logp(s, row[id], temperature);
-        a.entropy[BLOCK] = s.entropy;
+        a.logp[at] = head_logp(s, row[id], temperature);
+        a.entropy[at] = s.entropy;
         if (a.supports)
-            a.supports[BLOCK] = k.ids ? k.count : 0;
+            a.supports[at] = k.ids ? k.count : 0;
     }
 }
 
-static void cuda_sample(struct device *d, DevInt token, Dev logp, Dev entropy, DevInt support, DevInt supports,
-                        Dev logits, DevInt bits, int R, int V, const struct sampling *s)
+static void cuda_sample(struct device *d, const struct drawn *to, Dev logits, DevInt bits, int R, int V,
+                        const struct sampling *s)
 {
-    struct drawing a = {token.p, support.p, supports.p, reals(logp), reals(entropy), reals(logits), bits.p, V, *s};
+    struct drawing a = {to->token.p,        to->support.p, to->supports.p, to->place.p, reals(to->logp),
+                        reals(to->entropy), reals(logits), bits.p,         V,           *s};
     if (V > 0)
         LAUNCH(sample_kernel, d, R, 1, 0, a);
 }
