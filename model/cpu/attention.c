@@ -63,7 +63,7 @@ void chain_scores(float *score, size_t stride, const float *a, int rows, const f
 {
     ptrdiff_t block = (ptrdiff_t)GROUP * D; /* 16 keys */
     /* Two vectors span a half, one or two blocks; four of the smallest vectors one, eight would leave it. */
-    struct tile shape = {(ptrdiff_t)round_up((size_t)D, GROUP), 1, GROUP, LANES, TILE_COLUMNS, (ptrdiff_t)stride, 0};
+    struct tile shape = {(ptrdiff_t)round_up((size_t)D, GROUP), GROUP, LANES, TILE_COLUMNS, (ptrdiff_t)stride, 0};
     int most = rows <= TILE_ROWS8 && LANES > 4 ? 8 : rows <= TILE_ROWS4 ? 4 : 2;
     if (LANES == GROUP)
         shape.bv = block;
@@ -83,7 +83,7 @@ void chain_scores(float *score, size_t stride, const float *a, int rows, const f
 void chain_values(float *to, const float *weight, size_t stride, int rows, const float *vectors, const struct piece *p,
                   int pieces, int width, enum tile_mode mode)
 {
-    struct tile shape = {(ptrdiff_t)stride, 1, width, LANES, 2 * LANES, width, 0};
+    struct tile shape = {(ptrdiff_t)stride, width, LANES, 2 * LANES, width, 0};
     for (int c = 0; c < width;) {
         int left = (width - c) / LANES, count = rows <= TILE_ROWS4 && left >= 4 ? 4 : left >= 2 ? 2 : 1;
         for (int i = 0; i < pieces; i++)

@@ -137,7 +137,6 @@ static void row_gradient(float *score, float *dscore, int visible, int keys, flo
 static void add_outer(float *dvectors, const float *weight, size_t stride, const struct pair *q, int count,
                       const float *rows, const struct piece *p, int pieces, int width)
 {
-    struct tile shape = {1, (ptrdiff_t)stride, width, LANES, 2 * LANES, width, 0};
     int from = 0; /* the first row that sees the tile */
     for (int i = 0; i < pieces; i++)
         for (int t = 0; t < tile_count(p[i].len); t++) {
@@ -147,8 +146,8 @@ static void add_outer(float *dvectors, const float *weight, size_t stride, const
             const float *a = weight + (size_t)from * stride + p[i].pos + first;
             for (int c = 0; c < width;) {
                 int vectors = width - c >= TILE_COLUMNS ? 2 : 1;
-                tile(&shape, end - first, vectors, a, rows + (size_t)from * width + c, count - from,
-                     dvectors + (size_t)(p[i].at + first) * width + c, TILE_CHAIN, NULL);
+                tile_steps(end - first, vectors, a, (ptrdiff_t)stride, rows + (size_t)from * width + c, width,
+                           count - from, dvectors + (size_t)(p[i].at + first) * width + c, width, TILE_CHAIN);
                 c += vectors * LANES;
             }
         }

@@ -18,7 +18,7 @@ static void linear_item(const struct linear *l, int m0, int m1, int n0, int n1, 
         long k0 = (long)i * each;
         struct product p = {.k = least(each, l->K - k0), .panel = (size_t)l->K * PANEL};
         /* Two vectors fill a panel at 16 lanes: then the next pair lies in the next panel. */
-        p.shape = (struct tile){0, 1, PANEL, LANES, TILE_COLUMNS == PANEL ? (ptrdiff_t)p.panel : TILE_COLUMNS, l->N, 0};
+        p.shape = (struct tile){0, PANEL, LANES, TILE_COLUMNS == PANEL ? (ptrdiff_t)p.panel : TILE_COLUMNS, l->N, 0};
         product_operand(&p, scratch, l->in + (size_t)m0 * l->K + k0, m1 - m0, l->K, n1 - n0);
         p.w = l->W + k0 * PANEL;
         p.out = l->out + (size_t)m0 * l->N;

@@ -58,7 +58,7 @@ static void input_item(const struct input_gradient *g, int m0, int rows, int k0,
     for (int i = 0; i < blocks; i++) {
         int n0 = i * each;
         struct product p = {.w = scratch, .k = least(each, g->N - n0), .mode = i ? TILE_CHAIN : TILE_ZERO};
-        p.shape = (struct tile){0, 1, PANEL, LANES, TILE_COLUMNS, g->K, 0};
+        p.shape = (struct tile){0, PANEL, LANES, TILE_COLUMNS, g->K, 0};
         p.next_step = (size_t)PANEL * g->K;
         product_operand(&p, copy, g->dout + (size_t)m0 * g->N + n0, rows, g->N, k1 - k0);
         for (int k = k0; k < k1; k += PANEL) {
@@ -93,9 +93,11 @@ void cpu_linear_backward_input(struct device *d, Dev din, Dev dout, Dev W, int M
 /* ---- weight ---- */
 
 /* A work item packs the inputs of some blocks once, at most so many tiles, which stay in the second cache, and one
- * panel of outputs at a time. The distance of packed tiles is odd in lines, so that those of one row fall into
+ * panel of outputs at a time. Few inputs and outputs together are read where they are: packing them would cost more
+ * than it saves. The distance of packed tiles is odd in lines, so that those of one row fall into
  * different sets of the first cache. */
 enum {
+    IN_PLACE = 512, /* inputs and outputs */
     TILES = STEP_BLOCK / TILE_ROWS + 1,
     X_TILE = (BLOCK_ROWS + 1) * TILE_PACK,
     WEIGHT_SCRATCH = (BLOCK_ROWS * PANEL + TILES * X_TILE) * sizeof(float)
@@ -139,14 +141,28 @@ static void pack_panel(float *packed, const struct weight_gradient *g, struct ba
         }
 }
 
-/* db += the sums of a packed panel's columns, each a chain over the rows of a block. */
-static void add_sums(float *db, const float *panel, struct batch s)
+/* What tiles read of a batch: rows `step` apart, packed one block behind the other or where they are. */
+struct operand {
+    const float *at;
+    ptrdiff_t step;
+    int packed;
+};
+
+/* Block b, with so many rows of the batch's blocks before it. */
+static const float *block_of(const struct operand *o, struct batch s, int b, int before)
 {
-    for (int b = 0; b < s.blocks; panel += (size_t)s.block[b].len * PANEL, b++)
+    return o->at + (o->packed ? before : s.block[b].start - s.first) * o->step;
+}
+
+/* db += the sums of a panel's columns, each a chain over the rows of a block. */
+static void add_sums(float *db, const struct operand *panel, struct batch s)
+{
+    for (int b = 0, before = 0; b < s.blocks; before += s.block[b++].len)
         for (int c = 0; c < PANEL; c += LANES) {
+            const float *from = block_of(panel, s, b, before) + c;
             vec sum = vset(0.0f);
             for (int r = 0; r < s.block[b].len; r++)
-                sum = sum + vload(panel + (size_t)r * PANEL + c);
+                sum = sum + vload(from + r * panel->step);
             vstore(db + c, vload(db + c) + sum);
         }
 }
@@ -179,7 +195,7 @@ static void pack_inputs(float *x, const struct weight_gradient *g, struct span s
 
 /* Tile i of so many, from column n on and input k on. It asks for the tile after it and for its share of the next
  * panel's rows. */
-static void weight_tile(const struct weight_gradient *g, struct batch s, int n, int k, int rows, int i, int tiles,
+static void packed_tile(const struct weight_gradient *g, struct batch s, int n, int k, int rows, int i, int tiles,
                         const float *x, const float *panel)
 {
     float *c = g->dW + weight_at(n, k, g->K);
@@ -196,10 +212,29 @@ static void weight_tile(const struct weight_gradient *g, struct batch s, int n, 
     }
 }
 
+/* All tiles of columns n .. n+TILE_COLUMNS, whose inputs begin at first[]. */
+static void weight_column(const struct weight_gradient *g, struct batch s, int n, const int *first, int tiles,
+                          const float *x, const struct operand *panel)
+{
+    struct operand in = {g->in + (size_t)s.first * g->K, g->K, 0}, out = *panel;
+    out.at += n % PANEL;
+    for (int i = 0; i < tiles; i++) {
+        int rows = first[i + 1] - first[i];
+        if (x) {
+            packed_tile(g, s, n, first[i], rows, i, tiles, x + (size_t)i * X_TILE, out.at);
+            continue;
+        }
+        for (int b = 0, before = 0; b < s.blocks; before += s.block[b++].len)
+            tile_steps(rows, 2, block_of(&in, s, b, before) + first[i], in.step, block_of(&out, s, b, before), out.step,
+                       s.block[b].len, g->dW + weight_at(n, first[i], g->K), PANEL, TILE_ADD);
+    }
+}
+
 /* Panels p0 .. p1, inputs k0 .. k1 of the gradient. */
 static void weight_item(const struct weight_gradient *g, int p0, int p1, int k0, int k1, float *scratch)
 {
-    float *panel = scratch, *x = scratch + BLOCK_ROWS * PANEL;
+    int in_place = g->N + g->K <= IN_PLACE;
+    float *panel = scratch, *x = in_place ? NULL : scratch + BLOCK_ROWS * PANEL;
     int tiles = tile_count(k1 - k0), first[TILES + 1];
     for (int i = 0; i < tiles; i++)
         first[i] = k0 + tile_first(k1 - k0, i);
@@ -207,16 +242,18 @@ static void weight_item(const struct weight_gradient *g, int p0, int p1, int k0,
     for (int b = 0; b < g->blocks;) {
         struct batch s = batch_from(g, b);
         float *to = x;
-        for (int i = 0; i < s.blocks && tiles; to += (size_t)s.block[i].len * TILE_PACK, i++)
+        for (int i = 0; x && i < s.blocks && tiles; to += (size_t)s.block[i].len * TILE_PACK, i++)
             pack_inputs(to, g, s.block[i], first, tiles);
         for (int p = p0; p < p1; p++) {
-            pack_panel(panel, g, s, p * PANEL);
+            struct operand out = {g->dout + (size_t)s.first * g->N + (size_t)p * PANEL, g->N, 0};
+            if (!in_place || (p + 1) * PANEL > g->N) {
+                pack_panel(panel, g, s, p * PANEL);
+                out = (struct operand){panel, PANEL, 1};
+            }
             if (g->db && k0 == 0)
-                add_sums(g->db + p * PANEL, panel, s);
+                add_sums(g->db + p * PANEL, &out, s);
             for (int part = 0; part < PANEL; part += TILE_COLUMNS)
-                for (int i = 0; i < tiles; i++)
-                    weight_tile(g, s, p * PANEL + part, first[i], first[i + 1] - first[i], i, tiles,
-                                x + (size_t)i * X_TILE, panel + part);
+                weight_column(g, s, p * PANEL + part, first, tiles, x, &out);
         }
         b += s.blocks;
     }

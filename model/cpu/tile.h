@@ -24,7 +24,7 @@ enum { TILE_PACK = (TILE_ROWS + LANES - 1) / LANES * LANES };
 /* Strides in floats. Vector v of b lies at (v & 1) * bv + (v >> 1) * bp; vector v of c at v * LANES. What lies `ahead`
  * of each vector of b is asked for from memory on the way, for the next call (0: nothing). */
 struct tile {
-    ptrdiff_t ar, ak, bk, bv, bp, cr, ahead;
+    ptrdiff_t ar, bk, bv, bp, cr, ahead;
 };
 
 enum tile_mode {
@@ -37,6 +37,10 @@ enum tile_mode {
  * added to every row at the end, or NULL. */
 void tile(const struct tile *t, int rows, int vectors, const float *a, const float *b, long k, float *c,
           enum tile_mode mode, const float *bias);
+
+/* tile with a step's numbers side by side, a[k * ak + r], and vectors too, b[k * bk + v * LANES]. vectors 1 or 2. */
+void tile_steps(int rows, int vectors, const float *a, ptrdiff_t ak, const float *b, ptrdiff_t bk, long k, float *c,
+                ptrdiff_t cr, enum tile_mode mode);
 
 /* What a call asks for from memory on its way, spread evenly: two neighbouring vectors at each of so many places. A
  * list of these ends with ASK_END. */
