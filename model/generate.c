@@ -37,10 +37,12 @@ static struct step step_parts(int32_t *p, int slots)
     return (struct step){(struct run *)p, p + 4 * n, p + 5 * n, p + 6 * n, p + 8 * n, p + 9 * n};
 }
 
-enum { PREFILL_ROWS = 512, CARD_SLOTS = 256, THREAD_SLOTS = 64 };
+enum { PREFILL_ROWS = 512, CARD_SLOTS = 1024, THREAD_SLOTS = 64 };
 
 /* On the processor 64 rows keep a thread's products as busy as more would, and the keys and values of all slots, which
- * every token reads, stay nearer (dev/LOG.md). */
+ * every token reads, stay nearer (dev/LOG.md). A card reads a weight of two bytes for two operations a row, and has
+ * some 300 operations of its matrix units for each byte that it reads: from a few hundred rows on weights cost nothing.
+ */
 int sampler_slots(const struct device *d, int all)
 {
     int most = d->ops == default_ops ? THREAD_SLOTS * d->threads : CARD_SLOTS;
@@ -128,6 +130,26 @@ size_t sampler_bytes(const struct sampler *s)
     for (int i = 0; i < s->workers; i++)
         bytes += sampler_bytes(&s->worker[i]);
     return bytes;
+}
+
+void sampler_fit(struct sampler *s, const struct arch *a, struct device *d, int least, int slots, int max_prompt,
+                 int max_new, int max_support, double bytes)
+{
+    int fits = least < 1 ? 1 : least, over = slots;
+    sampler_plan(s, a, d, slots, max_prompt, max_new, max_support);
+    if (over <= fits || (double)sampler_bytes(s) <= bytes)
+        return;
+    while (over - fits > 1) {
+        int n = fits + (over - fits) / 2;
+        sampler_free(s);
+        sampler_plan(s, a, d, n, max_prompt, max_new, max_support);
+        if ((double)sampler_bytes(s) <= bytes)
+            fits = n;
+        else
+            over = n;
+    }
+    sampler_free(s);
+    sampler_plan(s, a, d, fits, max_prompt, max_new, max_support);
 }
 
 void sampler_commit(struct sampler *s)

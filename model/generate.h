@@ -60,6 +60,9 @@ int sampler_slots(const struct device *d, int all);
 void sampler_plan(struct sampler *s, const struct arch *a, struct device *d, int slots, int max_prompt, int max_new,
                   int max_support);
 size_t sampler_bytes(const struct sampler *s);
+/* Plans as many slots, from `least` to `slots`, as fit into so many bytes; `least` also where they do not. */
+void sampler_fit(struct sampler *s, const struct arch *a, struct device *d, int least, int slots, int max_prompt,
+                 int max_new, int max_support, double bytes);
 void sampler_commit(struct sampler *s);
 void sampler_free(struct sampler *s);
 /* Answers request q's sample i into out[first sample of q + i], requests in order. Fails when a prompt is longer than

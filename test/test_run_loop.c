@@ -278,6 +278,27 @@ static void many_short_responses(void **state)
     drop_rows(row, n);
 }
 
+/* Where memory is short there are fewer slots, unless they were asked for; the run is the same. */
+static void slots_as_memory_allows(void **state)
+{
+    (void)state;
+    char words[700], path[600];
+    double megabytes = 0;
+    int slots = 0;
+    snprintf(words, sizeof words, "rl|%s|run.threads=1|rollout.slots=1", in_folder(path, "plain.ini"));
+    train("slot", words);
+    const char *line = strstr((const char *)slurp("", "printed").p, "memory ");
+    assert_true(line && sscanf(line, "memory %lf MB", &megabytes) == 1);
+    snprintf(words, sizeof words, "rl|%s|run.threads=1|run.memory=%.1f", path, megabytes + 0.3);
+    train("little", words);
+    line = strstr((const char *)slurp("", "printed").p, " rollout slots");
+    while (line && line[-1] >= '0' && line[-1] <= '9')
+        line--;
+    assert_true(line && sscanf(line, "%d", &slots) == 1);
+    assert_in_range(slots, 2, 31); /* prompts x samples is 32 */
+    assert_same_run("plain-0", "little");
+}
+
 static void refused_before_it_begins(void **state)
 {
     (void)state;
@@ -292,10 +313,10 @@ static void refused_before_it_begins(void **state)
     assert_int_equal(call("rl|%s|run.memory=1|run.out=%s/none", path, folder), 1);
     assert_printed("run.memory allows 1");
     assert_printed("model.lora_rank");
-    assert_int_equal(call("rl|%s|run.memory=5|run.out=%s/none", path, folder), 1);
+    assert_int_equal(call("rl|%s|run.memory=5|rollout.slots=32|run.out=%s/none", path, folder), 1);
     assert_printed("run.memory allows 5");
     assert_printed("model.recompute=1 saves");
-    assert_printed("rollout.slots, now");
+    assert_printed("rollout.slots, now 32");
     assert_int_equal(call("rl|%s|run.memory=3|model.recompute=1|run.out=%s/none", path, folder), 1);
     assert_printed("run.memory allows 3");
     assert_printed("lower rollout.samples");
@@ -351,6 +372,7 @@ int main(void)
         cmocka_unit_test(stories_with_a_reference),
         cmocka_unit_test(reinforcement_learns_what_warmup_does_not),
         cmocka_unit_test(many_short_responses),
+        cmocka_unit_test(slots_as_memory_allows),
         cmocka_unit_test(refused_before_it_begins),
         cmocka_unit_test(stops_when_numbers_break),
     };

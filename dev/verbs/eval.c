@@ -65,7 +65,9 @@ static int measure(struct session *s, struct error *e)
     if (max_new >= s->arch.context)
         return fail(e, "rollout.max_new=%d leaves no room for a prompt in the model's context of %d", max_new,
                     s->arch.context);
-    sampler_plan(&sampler, &s->arch, &s->device, slots > 1 ? slots : SLOTS, s->max_prompt, max_new, 0);
+    double room = session_memory_limit(s) - (double)model_bytes(&s->policy, 0);
+    sampler_fit(&sampler, &s->arch, &s->device, session_asked_slots(&s->recipe), slots > 1 ? slots : SLOTS,
+                s->max_prompt, max_new, 0, room);
     sampler_commit(&sampler);
     int bad = evaluate(s, &s->policy, &sampler, c->prompts, c->samples, c->temperature, max_new, &v, NULL, e);
     sampler_free(&sampler);

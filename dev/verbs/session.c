@@ -28,6 +28,14 @@ int session_max_slots(const struct session *s)
     return n;
 }
 
+int session_asked_slots(const struct recipe *r)
+{
+    int n = 0;
+    for (int i = 0; i < r->phases; i++)
+        n = max_of(n, r->phase[i].rollout.slots);
+    return n;
+}
+
 int session_max_support(const struct recipe *r)
 {
     int n = 0;

@@ -47,7 +47,9 @@ double session_weight_bytes(const struct arch *a, const struct device *d, int tr
 
 /* The most tokens one rollout phase or evaluation generates for a prompt. */
 int session_max_new(const struct recipe *r);
+/* The most slots that rollouts can use, and the most that the recipe asks for (0: none are asked for). */
 int session_max_slots(const struct session *s);
+int session_asked_slots(const struct recipe *r);
 int session_max_support(const struct recipe *r);
 struct sampling session_sampling(const struct rollout_config *r);
 

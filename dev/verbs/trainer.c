@@ -284,8 +284,8 @@ static void name_remedies(const struct trainer *t, const struct plan *p, double 
         text_addf(out, "; run.micro=1 computes one group at a time, %d of its %d rows", p->group_rows, t->micro_rows);
     if (m->activations > little)
         text_addf(out, "; lower rollout.samples or rollout.max_new, a group has up to %d rows", p->group_rows);
-    if (m->sampler > little && p->slots > 1)
-        text_addf(out, "; lower rollout.slots, now %d", p->slots);
+    if (m->sampler > little && t->sampler.slots > 1)
+        text_addf(out, "; lower rollout.slots, now %d", t->sampler.slots);
     if (m->batch > little)
         text_addf(out, "; lower rollout.prompts");
     if (m->policy > little && !s->arch.lora.rank)
@@ -362,6 +362,14 @@ static int plan_memory(struct trainer *t, const struct plan *p, struct error *e)
     double limit = session_memory_limit(s), need = plan_workers(t, p, workers_for(t, p), shape);
     if (need > limit && t->workers > 1)
         need = plan_workers(t, p, 1, shape);
+    if (need > limit) { /* fewer slots are slower and change nothing else */
+        double rest = need - t->memory.sampler;
+        sampler_free(&t->sampler);
+        sampler_fit(&t->sampler, &s->arch, &s->device, session_asked_slots(&s->recipe), p->slots, s->max_prompt,
+                    p->max_new, p->support, limit - rest);
+        t->memory.sampler = (double)sampler_bytes(&t->sampler);
+        need = rest + t->memory.sampler;
+    }
     if (need <= limit)
         return 0;
     struct text remedies = {0};
