@@ -286,6 +286,10 @@ int device_open(struct device *d, const struct ops *ops, int threads, struct err
  * machine have one; a program built for a GPU says in a line when it finds none, and takes the processor. bf16: in
  * mixed precision, which the processor refuses. */
 int device_open_named(struct device *d, const char *name, int bf16, int threads, struct error *e);
+/* The same device with one thread, for work that goes on beside others': it has scratch memory of its own, which
+ * device_release_single frees. */
+void device_single(struct device *one, const struct device *d);
+void device_release_single(struct device *one);
 void device_reserve(struct device *d, size_t bytes); /* at least that much scratch; dies without memory */
 void device_close(struct device *d);
 

@@ -106,6 +106,21 @@ void device_reserve(struct device *d, size_t bytes)
     d->scratch_bytes = bytes;
 }
 
+void device_single(struct device *one, const struct device *d)
+{
+    *one = *d;
+    one->threads = 1;
+    one->scratch = NULL;
+    one->scratch_bytes = 0;
+}
+
+void device_release_single(struct device *one)
+{
+    if (one->scratch)
+        one->ops->release(one, one->scratch);
+    one->scratch = NULL;
+}
+
 void device_close(struct device *d)
 {
     if (d->scratch)

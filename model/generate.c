@@ -79,10 +79,8 @@ static void plan_workers(struct sampler *s, const struct arch *a, struct device 
     s->worker = mem_alloc((size_t)s->workers, sizeof *s->worker);
     for (int i = 0; i < s->workers; i++) {
         struct sampler *w = &s->worker[i];
-        struct device one = *d;
-        one.threads = 1;
-        one.scratch = NULL;
-        one.scratch_bytes = 0;
+        struct device one;
+        device_single(&one, d);
         int slots = s->slots / s->workers + (i < s->slots % s->workers);
         sampler_plan(w, a, &one, slots, s->max_prompt, s->max_new, s->max_support);
         w->one = one;
@@ -191,8 +189,7 @@ void sampler_free(struct sampler *s)
     for (int i = 0; i < s->workers; i++)
         sampler_free(&s->worker[i]);
     mem_free(s->worker);
-    if (s->one.scratch)
-        s->one.ops->release(&s->one, s->one.scratch);
+    device_release_single(&s->one);
     arena_free(&s->arena);
     tape_free(&s->tape);
     layout_free(&s->layout);
@@ -573,9 +570,8 @@ int sampler_run(struct sampler *s, const struct model *m, const struct request *
     long tokens = 0;
 #pragma omp parallel for schedule(static, 1) num_threads(s->workers) reduction(+ : tokens)
     for (int i = 0; i < s->workers; i++) {
-        struct model alone = *m;
+        const struct model alone = model_on(m, &s->worker[i].one);
         struct work part = w;
-        alone.dev = &s->worker[i].one;
         tokens += run(&s->worker[i], &alone, &part);
     }
     s->tokens += tokens;

@@ -32,6 +32,14 @@ int micro_rows(const struct arch *a, const struct device *d)
     return d->ops == default_ops && arch_parameters(a) < large_model ? 512 : 2048;
 }
 
+int micro_piece(int all, int workers, int most)
+{
+    enum { PIECES = 4, LEAST = 192 };
+    int share = workers > 1 ? all / (PIECES * workers) : most;
+    share = share > LEAST ? share : LEAST;
+    return share < most ? share : most;
+}
+
 static DevInt want_int(struct layout *l, int *block, const char *name, size_t n)
 {
     *block = arena_want(&l->arena, name, n * sizeof(int32_t));

@@ -279,6 +279,13 @@ size_t model_bytes(const struct model *m, int shared)
     return m->arena.total + (shared ? 0 : m->weights->arena.total);
 }
 
+struct model model_on(const struct model *m, struct device *d)
+{
+    struct model same = *m;
+    same.dev = d;
+    return same;
+}
+
 void model_free(struct model *m)
 {
     arena_free(&m->arena);

@@ -147,6 +147,8 @@ void model_draw_value_head(struct model *m, uint64_t seed);
 void model_copy(struct model *to, const struct model *from);
 void model_snapshot(struct model *to, const struct model *from); /* weights, moments and step count */
 void model_reset_optimiser(struct model *m);                     /* moments and step count as at the start */
+/* As somebody else computes with it: the same weights and gradients, another device (device_single). */
+struct model model_on(const struct model *m, struct device *d);
 void model_free(struct model *m);
 /* One tensor as plain [N][K] doubles, rows row .. row+rows. which: 0 weights; 1 gradient, 2 and 3 moments, which only
  * tensors from `first` on have. */
@@ -192,6 +194,9 @@ int micro_workers(const struct arch *a, const struct device *d);
 /* Rows of a micro-batch that suit the machine: enough to keep products busy, few enough for what they leave behind to
  * stay near. */
 int micro_rows(const struct arch *a, const struct device *d);
+/* Of a step of `all` rows: several workers get smaller pieces than `most`, so that none is idle long before the last
+ * one ends, but not so small that products become slow. */
+int micro_piece(int all, int workers, int most);
 void layout_create(struct layout *l, struct device *d, int V, int max_rows, int max_segments, int max_groups,
                    int max_entries, int max_support);
 void layout_free(struct layout *l);

@@ -5,6 +5,9 @@
 #include <limits.h>
 #include <sched.h>
 #include <string.h>
+#ifdef _OPENMP
+#include <omp.h>
+#endif
 
 enum { SPINS = 4000 }; /* some tens of microseconds */
 
@@ -47,4 +50,24 @@ void turn_pass(const struct turn *t)
 void turn_end(const struct turn *t)
 {
     __atomic_store_n(&t->passed[1], INT_MAX, __ATOMIC_RELEASE);
+}
+
+static int thread(void)
+{
+#ifdef _OPENMP
+    return omp_get_thread_num();
+#else
+    return 0;
+#endif
+}
+
+void turn_each(int workers, int n, int *passed, turn_work *work, void *context)
+{
+    turn_clear(passed, n);
+#pragma omp parallel for schedule(monotonic : dynamic, 1) num_threads(workers) if (workers > 1)
+    for (int i = 0; i < n; i++) { /* handed out in this order: of those at work the first waits for nobody */
+        struct turn turn = turn_of(passed, i);
+        work(context, thread(), i, &turn);
+        turn_end(&turn);
+    }
 }

@@ -19,5 +19,9 @@ struct turn turn_of(int *passed, int i);
 void turn_wait(const struct turn *t, int ahead);
 void turn_pass(const struct turn *t); /* the next turn is over */
 void turn_end(const struct turn *t);  /* all are: the micro-batch is done, or given up */
+/* Calls work for micro-batches 0 .. n-1 of a step, in so many threads at once; one begins after those before it began.
+ * worker: 0 .. workers-1, which of the threads it is. */
+typedef void turn_work(void *context, int worker, int i, const struct turn *turn);
+void turn_each(int workers, int n, int *passed, turn_work *work, void *context);
 
 #endif

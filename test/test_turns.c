@@ -2,7 +2,6 @@
  * those of one tape that has all micro-batches in order, whatever thread is late.
  */
 #include <sched.h>
-#include <pthread.h>
 #include "model_batch.h"
 
 enum { WORKERS = 3 };
@@ -13,24 +12,19 @@ struct crew {
     struct device dev[WORKERS];
     struct layout layout[WORKERS];
     struct tape tape[WORKERS];
-    struct turn turn[WORKERS];
     const struct content *content;
-    int passed[GROUPS + 1], next, chunk;
+    int passed[GROUPS + 1];
 };
 
 static void crew_open(struct crew *w, const struct arch *a, const struct content *c, int chunk)
 {
     rig_open(&w->rig, &cpu_ops, a, 1, ROWS);
     w->content = c;
-    w->chunk = chunk;
     for (int i = 0; i < WORKERS; i++) {
-        w->dev[i] = w->rig.dev;
-        w->dev[i].scratch = NULL;
-        w->dev[i].scratch_bytes = 0;
+        device_single(&w->dev[i], &w->rig.dev);
         layout_create(&w->layout[i], &w->dev[i], a->V, ROWS, GROUPS * (SAMPLES + 1), GROUPS, ROWS, SUPPORT);
         tape_plan(&w->tape[i], a, &w->dev[i], ROWS, ROWS, ROWS + KV_ALIGN * GROUPS * (SAMPLES + 1), KEEP_ALL);
         tape_commit(&w->tape[i]);
-        w->tape[i].turn = &w->turn[i];
         if (chunk)
             w->layout[i].chunk = chunk;
     }
@@ -41,20 +35,19 @@ static void crew_close(struct crew *w)
     for (int i = 0; i < WORKERS; i++) {
         tape_free(&w->tape[i]);
         layout_free(&w->layout[i]);
-        if (w->dev[i].scratch)
-            w->dev[i].ops->release(&w->dev[i], w->dev[i].scratch);
+        device_release_single(&w->dev[i]);
     }
     rig_close(&w->rig);
 }
 
-/* One group, forward and backward, by worker i. */
-static void one_group(struct crew *w, int i, int g)
+/* Group g, forward and backward, by worker i. */
+static void one_group(void *context, int i, int g, const struct turn *turn)
 {
+    struct crew *w = context;
     struct packed *p = mem_alloc(1, sizeof *p);
     double *number = mem_alloc(2 * ROWS, sizeof *number);
-    struct model m = w->rig.model;
-    m.dev = &w->dev[i];
-    w->turn[i] = turn_of(w->passed, g);
+    struct model m = model_on(&w->rig.model, &w->dev[i]);
+    w->tape[i].turn = turn;
     pack_groups(p, w->content, g, g + 1, 1);
     set_batch(&w->layout[i], p, 0);
     model_forward(&m, &w->tape[i], &w->layout[i].rows, w->tape[i].kv, 0, w->tape[i].store);
@@ -67,39 +60,16 @@ static void one_group(struct crew *w, int i, int g)
         model_value_backward(&m, &w->tape[i], &w->layout[i], p->glogp);
     else
         model_backward(&m, &w->tape[i], &w->layout[i], p->glogp, p->gentropy);
-    turn_end(&w->turn[i]);
     mem_free(number);
     mem_free(p);
 }
 
-struct job {
-    struct crew *crew;
-    int worker;
-};
-
-static void *work(void *job)
-{
-    struct crew *w = ((struct job *)job)->crew;
-    for (int g; (g = __atomic_fetch_add(&w->next, 1, __ATOMIC_RELAXED)) < w->content->groups;)
-        one_group(w, ((struct job *)job)->worker, g);
-    return NULL;
-}
-
 static double *gradient(struct crew *w, int workers, int *n)
 {
-    pthread_t thread[WORKERS];
-    struct job job[WORKERS];
-    model_zero_grad(&w->rig.model);
-    turn_clear(w->passed, w->content->groups);
-    w->next = 0;
-    for (int i = 0; i < workers; i++) {
-        job[i] = (struct job){w, i};
-        assert_int_equal(pthread_create(&thread[i], NULL, work, &job[i]), 0);
-    }
-    for (int i = 0; i < workers; i++)
-        pthread_join(thread[i], NULL);
-    model_grad_norm(&w->rig.model);
-    const struct model *m = &w->rig.model;
+    struct model *m = &w->rig.model;
+    model_zero_grad(m);
+    turn_each(workers, w->content->groups, w->passed, one_group, w);
+    model_grad_norm(m);
     *n = 0;
     for (int i = m->first; i < m->tensors; i++)
         *n += m->tensor[i].N * m->tensor[i].K;
@@ -159,32 +129,23 @@ static void blocks_of_the_head_in_turn(void **state)
 enum { STEPS = 400, TURNS = 3 };
 static int passed[STEPS + 1], seen[TURNS], wrong[TURNS];
 
-/* Micro-batches i, i + 2, i + 4 ... find every turn where the one before has left it. */
-static void *every_second(void *first)
+/* Every turn is found where the micro-batch before has left it. */
+static void look(void *context, int worker, int i, const struct turn *turn)
 {
-    for (int i = *(int *)first; i < STEPS; i += 2) {
-        struct turn t = turn_of(passed, i);
-        for (int k = 0; k < TURNS && !(i % 7 == 3 && k == 1); k++) { /* some give up after their first turn */
-            turn_wait(&t, 0);
-            wrong[k] += seen[k] > i;
-            seen[k] = i + 1;
-            turn_pass(&t);
-        }
-        turn_end(&t);
+    (void)context;
+    (void)worker;
+    for (int k = 0; k < TURNS && !(i % 7 == 3 && k == 1); k++) { /* some give up after their first turn */
+        turn_wait(turn, 0);
+        wrong[k] += seen[k] > i;
+        seen[k] = i + 1;
+        turn_pass(turn);
     }
-    return NULL;
 }
 
 static void turns_are_in_order(void **state)
 {
     (void)state;
-    int first[2] = {0, 1};
-    pthread_t thread[2];
-    turn_clear(passed, STEPS);
-    for (int i = 0; i < 2; i++)
-        assert_int_equal(pthread_create(&thread[i], NULL, every_second, &first[i]), 0);
-    for (int i = 0; i < 2; i++)
-        pthread_join(thread[i], NULL);
+    turn_each(2, STEPS, passed, look, NULL);
     for (int k = 0; k < TURNS; k++)
         assert_int_equal(wrong[k], 0);
     assert_int_equal(seen[0], STEPS);

@@ -43,6 +43,14 @@ double bench_clock(const struct bench *b);                 /* seconds */
 double bench_median(double *x, int n);                     /* sorts */
 
 /* ---- a model to measure (bench_model.c) ---- */
+
+/* A thread that trains on micro-batches beside others, as the trainer's do. */
+struct bench_worker {
+    struct device one;
+    struct layout layout;
+    struct tape tape;
+    double *logp;
+};
 struct bench_model {
     struct bench *b;
     const char *name;
@@ -52,6 +60,9 @@ struct bench_model {
     int rows, entries;
     int groups, prompt, response, samples; /* the batch: groups of a prompt and equal responses */
     int passes;                            /* so many such batches make an update */
+    int workers;                           /* 1: all threads at one */
+    struct bench_worker *worker;           /* [workers], none where there is one */
+    int *passed;                           /* [passes + 1] */
     double *logp, *gradient;
     float *in, *out; /* on the device: rows x the widest row; the operations' operands */
     float *logits;   /* on the device: [entries, or some of them][V] */

@@ -60,7 +60,7 @@ static void fill_weights(struct model *m)
 }
 
 /* The batch as the trainer would lay it out: prompts once, every token of the responses predicted. */
-static void fill_layout(struct bench_model *m)
+static void fill_layout(const struct bench_model *m, struct layout *layout)
 {
     int32_t *ids = mem_alloc((size_t)m->rows, 4), *row = mem_alloc((size_t)m->rows, 4),
             *target = mem_alloc((size_t)m->rows, 4);
@@ -88,21 +88,49 @@ static void fill_layout(struct bench_model *m)
     }
     group_first[m->groups] = segments;
     group_entry[m->groups] = entries;
-    layout_set(&m->layout, ids, seg, group_first, m->groups);
-    layout_entries(&m->layout, entries, row, target, temperature, NULL, NULL, group_entry, m->groups);
+    layout_set(layout, ids, seg, group_first, m->groups);
+    layout_entries(layout, entries, row, target, temperature, NULL, NULL, group_entry, m->groups);
     void *all[] = {ids, row, target, temperature, seg, group_first, group_entry};
     for (unsigned i = 0; i < sizeof all / sizeof *all; i++)
         mem_free(all[i]);
 }
 
-/* Equal micro-batches of whole groups, as the trainer cuts them: the fewest of at most so many rows each, or one of
- * each group. */
+/* Equal micro-batches of whole groups, much as the trainer cuts them: the fewest of at most so many rows each, or one
+ * of each group. */
 static int micro_batches(const struct bench *b, const struct shape *s, const struct arch *a)
 {
-    int n = 1, most = micro_rows(a, b->dev);
-    while (n < s->groups && (s->groups % n || s->groups / n * (s->prompt + s->samples * s->response) > most))
+    int n = 1, rows = s->prompt + s->samples * s->response;
+    int most = micro_piece(s->groups * rows, micro_workers(a, b->dev), micro_rows(a, b->dev));
+    while (n < s->groups && (s->groups % n || s->groups / n * rows > most))
         n++;
     return n;
+}
+
+static void open_side(const struct bench_model *m, struct device *d, struct layout *layout, struct tape *tape)
+{
+    const struct arch *a = &m->model.arch;
+    int segments = m->groups * (m->samples + 1);
+    layout_create(layout, d, a->V, m->rows, segments, m->groups, m->entries, 0);
+    tape_plan(tape, a, d, m->rows, m->entries, m->rows + segments * KV_ALIGN, KEEP_ALL);
+    tape_commit(tape);
+    fill_layout(m, layout);
+}
+
+static void open_workers(struct bench_model *m)
+{
+    m->workers = micro_workers(&m->model.arch, m->b->dev);
+    if (m->passes < m->workers)
+        m->workers = 1;
+    m->passed = mem_alloc((size_t)m->passes + 1, sizeof *m->passed);
+    if (m->workers == 1)
+        return;
+    m->worker = mem_alloc((size_t)m->workers, sizeof *m->worker);
+    for (int i = 0; i < m->workers; i++) {
+        struct bench_worker *w = &m->worker[i];
+        device_single(&w->one, m->b->dev);
+        open_side(m, &w->one, &w->layout, &w->tape);
+        w->logp = mem_alloc((size_t)m->entries, sizeof *w->logp);
+    }
 }
 
 static int open_model(struct bench_model *m, struct bench *b, const struct shape *s, struct error *e)
@@ -124,11 +152,8 @@ static int open_model(struct bench_model *m, struct bench *b, const struct shape
     if (model_create(&m->model, &a, preset_find(s->preset)->small, b->dev, 1, e))
         return -1;
     fill_weights(&m->model);
-    int segments = m->groups * (s->samples + 1);
-    layout_create(&m->layout, b->dev, a.V, m->rows, segments, m->groups, m->entries, 0);
-    tape_plan(&m->tape, &a, b->dev, m->rows, m->entries, m->rows + segments * KV_ALIGN, KEEP_ALL);
-    tape_commit(&m->tape);
-    fill_layout(m);
+    open_side(m, b->dev, &m->layout, &m->tape);
+    open_workers(m);
     m->logp = mem_alloc((size_t)m->entries, sizeof *m->logp);
     m->gradient = mem_alloc((size_t)m->entries, sizeof *m->gradient);
     for (int i = 0; i < m->entries; i++)
@@ -138,8 +163,15 @@ static int open_model(struct bench_model *m, struct bench *b, const struct shape
 
 static void close_model(struct bench_model *m)
 {
-    mem_free(m->logp);
-    mem_free(m->gradient);
+    for (int i = 0; i < m->workers && m->worker; i++) {
+        mem_free(m->worker[i].logp);
+        tape_free(&m->worker[i].tape);
+        layout_free(&m->worker[i].layout);
+        device_release_single(&m->worker[i].one);
+    }
+    void *all[] = {m->worker, m->passed, m->logp, m->gradient};
+    for (unsigned i = 0; i < sizeof all / sizeof *all; i++)
+        mem_free(all[i]);
     tape_free(&m->tape);
     layout_free(&m->layout);
     model_free(&m->model);
@@ -154,12 +186,26 @@ static void forward(void *context)
     model_head(&m->model, &m->tape, &m->layout, m->logp, NULL);
 }
 
+static void train_micro(void *context, int worker, int i, const struct turn *turn)
+{
+    struct bench_model *m = context;
+    struct bench_worker *w = &m->worker[worker];
+    struct model mine = model_on(&m->model, &w->one);
+    (void)i;
+    w->tape.turn = turn;
+    model_forward(&mine, &w->tape, &w->layout.rows, w->tape.kv, 0, w->tape.store);
+    model_head(&mine, &w->tape, &w->layout, w->logp, NULL);
+    model_backward(&mine, &w->tape, &w->layout, m->gradient, NULL);
+}
+
 static void train(void *context)
 {
     struct bench_model *m = context;
     const struct optimiser o = {1e-6, 0.9, 0.95, 1e-8, 0.1, 1};
     model_zero_grad(&m->model);
-    for (int i = 0; i < m->passes; i++) {
+    if (m->workers > 1)
+        turn_each(m->workers, m->passes, m->passed, train_micro, m);
+    for (int i = 0; i < m->passes && m->workers == 1; i++) {
         forward(m);
         model_backward(&m->model, &m->tape, &m->layout, m->gradient, NULL);
     }

@@ -32,7 +32,7 @@ enum view channels_view(const struct phase *ph)
 static void forward_channels(struct trainer *t, struct worker *w, const struct model *of, const char *model,
                              enum view view, struct tape *tape)
 {
-    const struct model m = worker_model(w, of);
+    const struct model m = model_on(of, w->dev);
     struct micro *u = &w->micro;
     char name[40];
     snprintf(name, sizeof name, "%s%s", model, view_suffix[view]);
@@ -85,7 +85,7 @@ static int check_room(const struct trainer *t, struct error *e)
 /* logp_old as the trainer computes it, with the weights of the rollout. */
 static void forward_old(struct trainer *t, struct worker *w, int g0, int g1, void *context)
 {
-    const struct model m = worker_model(w, &t->s.policy);
+    const struct model m = model_on(&t->s.policy, w->dev);
     struct micro *u = &w->micro;
     (void)context;
     micro_fill(t, w, g0, g1, VIEW_WHOLE);
@@ -145,7 +145,7 @@ void channels_forward(struct trainer *t, struct worker *w, const struct phase *p
 /* Gradients of the policy from those of its log-probabilities and entropies. */
 static void backward_policy(struct trainer *t, struct worker *w)
 {
-    struct model m = worker_model(w, &t->s.policy);
+    struct model m = model_on(&t->s.policy, w->dev);
     struct micro *u = &w->micro;
     const double *glogp = trainer_channel(t, "policy", "logp")->grad;
     const double *gentropy = trainer_channel(t, "policy", "entropy")->grad;
@@ -162,7 +162,7 @@ static void backward_value(struct trainer *t, struct worker *w, const struct pha
 {
     static const char *const heads[] = {"value", "score", "step"};
     const char *name = t->s.recipe.models[i].name, *head = heads[0];
-    struct model m = worker_model(w, &t->model[i]);
+    struct model m = model_on(&t->model[i], w->dev);
     struct micro *u = &w->micro;
     struct tape *tape = worker_tape(w, i, 1);
     if (phase_reads_behind(ph))

@@ -3,9 +3,6 @@
  */
 #include "micro.h"
 #include <string.h>
-#ifdef _OPENMP
-#include <omp.h>
-#endif
 
 int group_kept(const struct batch *b, int g)
 {
@@ -106,30 +103,33 @@ void micro_fill(struct trainer *t, struct worker *w, int g0, int g1, enum view v
                    b->max_support ? m->support : NULL, b->max_support ? m->supports : NULL, m->group_entry, g1 - g0);
 }
 
-/* Where the groups are cut: t->cut[0 .. n]; returns n. Several workers get smaller pieces than memory allows, so that
- * none is idle long before the last one ends, but not so small that products become slow. */
+/* Where the groups are cut: t->cut[0 .. n]; returns n. */
 static int cut_groups(struct trainer *t, int g0, int g1)
 {
-    enum { PIECES = 4, LEAST_ROWS = 192 };
-    int rows = t->micro_rows, all = 0, n = 0;
-    for (int g = g0; g < g1 && t->workers > 1; g++)
+    int all = 0, n = 0;
+    for (int g = g0; g < g1; g++)
         all += group_room(&t->batch, g);
-    int piece = all / (PIECES * t->workers) > LEAST_ROWS ? all / (PIECES * t->workers) : LEAST_ROWS;
-    if (t->workers > 1 && piece < rows)
-        rows = piece;
+    int rows = micro_piece(all, t->workers, t->micro_rows);
     t->cut[0] = g0;
     for (int g = g0; g < g1; n++)
         t->cut[n + 1] = g = micro_end(t, g, g1, rows);
     return n;
 }
 
-static int worker_number(void)
+struct each {
+    struct trainer *t;
+    struct device *together; /* the session's, where there is one micro-batch at a time; otherwise NULL */
+    micro_work *work;
+    void *context;
+};
+
+static void each_micro(void *context, int worker, int i, const struct turn *turn)
 {
-#ifdef _OPENMP
-    return omp_get_thread_num();
-#else
-    return 0;
-#endif
+    const struct each *x = context;
+    struct worker *w = &x->t->worker[worker];
+    w->dev = x->together ? x->together : &w->one;
+    w->turn = *turn;
+    x->work(x->t, w, x->t->cut[i], x->t->cut[i + 1], x->context);
 }
 
 void micro_each(struct trainer *t, int g0, int g1, micro_work *work, void *context)
@@ -138,13 +138,6 @@ void micro_each(struct trainer *t, int g0, int g1, micro_work *work, void *conte
     int workers = n >= t->workers ? t->workers : 1;
     if (t->watch)
         workers = 1; /* who looks on sees one after the other */
-    turn_clear(t->passed, n);
-#pragma omp parallel for schedule(monotonic : dynamic, 1) num_threads(workers) if (workers > 1)
-    for (int i = 0; i < n; i++) { /* handed out in this order: of those at work the first waits for nobody */
-        struct worker *w = &t->worker[worker_number()];
-        w->dev = workers > 1 ? &w->one : &t->s.device;
-        w->turn = turn_of(t->passed, i);
-        work(t, w, t->cut[i], t->cut[i + 1], context);
-        turn_end(&w->turn);
-    }
+    struct each x = {t, workers > 1 ? NULL : &t->s.device, work, context};
+    turn_each(workers, n, t->passed, each_micro, &x);
 }

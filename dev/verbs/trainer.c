@@ -167,13 +167,6 @@ struct tape *worker_tape(struct worker *w, int i, int training)
     return w->own_tape[i].max_rows ? &w->own_tape[i] : training ? &w->tape : &w->frozen_tape;
 }
 
-struct model worker_model(const struct worker *w, const struct model *m)
-{
-    struct model same = *m;
-    same.dev = w->dev;
-    return same;
-}
-
 int trainer_records(const struct trainer *t)
 {
     return t->dir.path[0] != 0;
@@ -331,10 +324,7 @@ static double plan_workers(struct trainer *t, const struct plan *p, int workers,
     size_t scratch = 0, activations = 0;
     for (int i = 0; i < workers; i++) {
         struct worker *w = &t->worker[i];
-        w->one = t->s.device;
-        w->one.scratch = NULL;
-        w->one.scratch_bytes = 0;
-        w->one.threads = 1;
+        device_single(&w->one, &t->s.device);
         w->dev = workers > 1 ? &w->one : &t->s.device;
         scratch = plan_tapes(t, w, shape, store);
         activations += w->tape.arena.total + w->frozen_tape.arena.total;
@@ -454,8 +444,7 @@ static void close_worker(struct worker *w)
     tape_free(&w->frozen_tape);
     for (int i = 0; i < MAX_MODELS; i++)
         tape_free(&w->own_tape[i]);
-    if (w->one.scratch)
-        w->one.ops->release(&w->one, w->one.scratch);
+    device_release_single(&w->one);
 }
 
 void trainer_close(struct trainer *t)

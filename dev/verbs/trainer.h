@@ -110,8 +110,6 @@ int trainer_branch(const struct recipe *r, int phase);
 
 /* The tape for further model i; training: one that keeps what the backward pass needs. */
 struct tape *worker_tape(struct worker *w, int i, int training);
-/* The model as the worker computes with it: the same weights and gradients, the worker's device. */
-struct model worker_model(const struct worker *w, const struct model *m);
 
 /* The channel model[@view].head of the batch, e.g. ("policy", "logp"), ("policy@noprompt", "logp"); NULL: no stage
  * asked for it. */
