@@ -531,7 +531,7 @@ static int check_requests(const struct sampler *s, const struct model *m, const 
 }
 
 /* Returns the tokens drawn. */
-static long run(struct sampler *s, const struct model *m, struct work *w)
+static long run_queue(struct sampler *s, const struct model *m, struct work *w)
 {
     long before = s->tokens;
     for (int i = 0; i < s->slots; i++)
@@ -557,7 +557,7 @@ int sampler_run(struct sampler *s, const struct model *m, const struct request *
     struct queue queue = {0, 0, 0, INT_MAX};
     struct work w = {q, requests, how, seed, purpose, end, ends, out, &queue, s->slots, 0, 0, 0, 0};
     if (!s->workers) {
-        run(s, m, &w);
+        run_queue(s, m, &w);
         return 0;
     }
     long all = 0;
@@ -572,7 +572,7 @@ int sampler_run(struct sampler *s, const struct model *m, const struct request *
     for (int i = 0; i < s->workers; i++) {
         const struct model alone = model_on(m, &s->worker[i].one);
         struct work part = w;
-        tokens += run(&s->worker[i], &alone, &part);
+        tokens += run_queue(&s->worker[i], &alone, &part);
     }
     s->tokens += tokens;
     return 0;
