@@ -6,16 +6,22 @@
 #   sh dev/bench/peers.sh llmc SEQUENCESxTOKENS [ROUNDS] llm.c's train_gpt2.c: one update of GPT-2 124 M
 #
 # SHAPE is GROUPSxSAMPLESxPROMPTxRESPONSE. THREADS=1: for both sides; with one, seconds are processor time.
-# PYTHON: of an environment with torch (and trl). LLMC: a checkout of llm.c; a copy of it is built in .build/bench.
+# DEVICE=cuda or cuda-bf16: torch and trl on a GPU, against dev/gpu_bench.c, which BENCH names when it is not where make gpu
+# puts it. PYTHON: of an environment with torch (and trl). LLMC: a checkout of llm.c; a copy of it is built in .build/bench.
 set -e
 cd "$(dirname "$0")/../.."
 THREADS=${THREADS:-1} PYTHON=${PYTHON:-python3} TRAIN_RL=${TRAIN_RL:-./train_rl} STEPS=${STEPS:-3}
+DEVICE=${DEVICE:-cpu} BENCH=${BENCH:-.build/release/gpu/bench}
 work=.build/bench
 mkdir -p $work
 export OMP_NUM_THREADS=$THREADS OMP_WAIT_POLICY=passive HF_HUB_OFFLINE=1
 
 ours() { # figure, model, shape: seconds of one step
-    "$TRAIN_RL" bench only="$1" model="$2" shape="$3" run.threads="$THREADS" json=1 >$work/ours.json
+    if [ "$DEVICE" = cpu ]; then
+        "$TRAIN_RL" bench only="$1" model="$2" shape="$3" run.threads="$THREADS" json=1 >$work/ours.json
+    else
+        "$BENCH" "$DEVICE" "$2" cycle="$3" >$work/ours.json
+    fi
     # the figure's name ends with the tokens of a step, its value is tokens a second
     sed -n 's/.*"name":[ ]*"[^"]*\.\([0-9]*\)".*"value":[ ]*\([0-9.e+]*\).*/\1 \2/p' $work/ours.json | awk '{ print $1 / $2 }'
 }
@@ -23,7 +29,7 @@ ours() { # figure, model, shape: seconds of one step
 median() { sort -g | awk '{ x[NR] = $1 } END { print NR % 2 ? x[(NR + 1) / 2] : (x[NR / 2] + x[NR / 2 + 1]) / 2 }'; }
 
 python_loop() { # program, model, shape: seconds of one step, the first left out
-    "$PYTHON" dev/bench/"$1" "$2" "$3" "$THREADS" $((STEPS + 1)) 2>$work/stderr.txt | grep -E '^[0-9.]+$' | sed 1d | median
+    "$PYTHON" dev/bench/"$1" "$2" "$3" "$THREADS" $((STEPS + 1)) "$DEVICE" 2>$work/stderr.txt | grep -E '^[0-9.]+$' | sed 1d | median
 }
 
 # Random weights and tokens in llm.c's formats; its speed does not depend on them.
@@ -66,7 +72,7 @@ what=$1
 case $what in
 torch | trl) model=$2 shape=$3 rounds=${4:-3} figure=cycle ;;
 llmc) model=gpt2 shape=${2%x*}x1x1x$((${2#*x} - 1)) rounds=${3:-3} figure=train && llmc_build "${2%x*}" "${2#*x}" ;;
-*) sed -n '2,9s/^# \{0,1\}//p' "$0" >&2 && exit 2 ;;
+*) sed -n '2,10s/^# \{0,1\}//p' "$0" >&2 && exit 2 ;;
 esac
 : >$work/ratios
 for round in $(seq "$rounds"); do
@@ -80,4 +86,4 @@ for round in $(seq "$rounds"); do
     echo "$what $model $shape round $round: ours $a s, theirs $b s"
     echo "$a $b" | awk '{ print $2 / $1 }' >>$work/ratios
 done
-echo "$what $model $shape, $THREADS thread(s): ours faster by $(median <$work/ratios) (median of $rounds)"
+echo "$what $model $shape, $DEVICE, $THREADS thread(s): ours faster by $(median <$work/ratios) (median of $rounds)"
