@@ -150,7 +150,7 @@ struct surrogate surrogate_clip(double log_ratio, double a, double low, double h
 
 /* An estimate of the KL divergence from one token, d = logp - ref.logp of a token that the policy drew; kind is the
  * index in kl_choices. *grad: what a loss takes for its derivative by d. */
-extern const char kl_choices[]; /* "k1|k2|k3|k3plus" */
+extern const char kl_choices[]; /* "k1|k2|k3|k3plus|reversed" */
 double kl_estimate(int kind, double d, double *grad);
 
 /* 0, or -1 with a message that begins with the stage's name: a kept sample's reward, or the reward on one of its own

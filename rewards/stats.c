@@ -189,12 +189,23 @@ struct surrogate surrogate_clip(double log_ratio, double a, double low, double h
     return t;
 }
 
-const char kl_choices[] = "k1|k2|k3|k3plus";
-enum { K1, K2, K3, K3_PLUS };
+const char kl_choices[] = "k1|k2|k3|k3plus|reversed";
+enum { K1, K2, K3, K3_PLUS, REVERSED };
+
+/* exp(d) - d - 1, held where it would leave the range of numbers. */
+static double reversed_estimate(double d, double *grad)
+{
+    int inside = !(d > log_ratio_limit);
+    double held = inside ? d : log_ratio_limit;
+    *grad = inside ? expm1(held) : 0;
+    return expm1(held) - held;
+}
 
 /* k3 of a token that the policy has all but given up is held at d = -20, where the derivative is 0. */
 double kl_estimate(int kind, double d, double *grad)
 {
+    if (kind == REVERSED)
+        return reversed_estimate(d, grad);
     int inside = !(d < -log_ratio_limit);
     double held = inside ? d : -log_ratio_limit;
     *grad = kind == K1 ? 1 : kind == K3 ? (inside ? -expm1(-d) : 0) : d;

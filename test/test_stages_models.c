@@ -33,6 +33,13 @@ static void advantages_from_the_end(void **state)
         near_to(b.returns[t], returns[t], 1e-15);
         near_to(batch_given(&b, "old_value", LEVEL_TOKEN)[t], t == 1 ? 0 : value[t], 0);
     }
+    memcpy(b.token_reward, earned, sizeof earned); /* returns 2, 0 + 2 / 2, 1 + 1 / 2, and the same advantages */
+    run_named(&b, STAGE_CREDIT, "gae", "gamma=0.5;lam=0.5;returns=rewards");
+    const double rest[4] = {1.5, 0, 1, 2};
+    for (int t = 0; t < 4; t++) {
+        near_to(b.token_reward[t], want[t], 1e-15);
+        near_to(b.returns[t], rest[t], 1e-15);
+    }
     batch_free(&b);
 }
 
@@ -84,6 +91,12 @@ static void a_cut_response_by_hand(void **state)
         near_to(b.token_reward[first + t], want[t], 1e-14);
         near_to(b.returns[first + t], returns[t], 1e-14);
     }
+    for (int t = 0; t < 3; t++)
+        b.token_reward[first + t] = t == 1 ? 0.5 : 0;
+    run_named(&b, STAGE_CREDIT, "gae", "gamma=0.9;lam=0.5;bootstrap=true;returns=rewards");
+    const double rest[] = {3.366, 3.74, 3.6}; /* 0.9 * 4; 0.5 + 0.9 * 3.6; 0.9 * 3.74 */
+    for (int t = 0; t < 3; t++)
+        near_to(b.returns[first + t], rest[t], 1e-14);
     batch_free(&b);
 }
 

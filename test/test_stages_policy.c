@@ -249,6 +249,9 @@ static void estimates_at_the_ends(void **state)
     near_to(grad, -3, 0);
     near_to(kl_estimate(0, -3, &grad), -3, 0);
     near_to(grad, 1, 0);
+    near_to(kl_estimate(4, 0.5, &grad), exp(0.5) - 1.5, 1e-15); /* exp(d) - d - 1 */
+    near_to(grad, exp(0.5) - 1, 1e-15);
+    assert_true(kl_estimate(4, 1000, &grad) == expm1(20) - 20 && grad == 0);
 }
 
 /* A model that has gone wrong has to show in the loss. */
@@ -257,7 +260,7 @@ static void what_is_no_number_stays_none(void **state)
     (void)state;
     double grad;
     assert_true(isnan(held_ratio(NAN)) && isnan(surrogate_clip(NAN, -1, .8, 1.2, 3).loss));
-    for (int kind = 0; kind < 4; kind++)
+    for (int kind = 0; kind < 5; kind++)
         assert_true(isnan(kl_estimate(kind, NAN, &grad)));
     near_to(held_ratio(-1e300), exp(-20), 0);
     near_to(surrogate_clip(21, -1, .8, 1.2, INFINITY).loss, exp(20), 0);

@@ -17,12 +17,13 @@ void report_opening(const struct trainer *t)
     if (a->lora.rank)
         fprintf(stderr, "adapters of rank %d train %ld of %ld parameters; the weights below them stay as they are\n",
                 a->lora.rank, arch_trained(a), arch_parameters(a) + arch_trained(a));
-    fprintf(stderr,
-            "memory %.1f MB: policy and optimiser %.1f, other models %.1f, activations of %d rows %.1f, %d rollout "
-            "slots %.1f, the rest %.1f\n",
-            (m->policy + m->models + m->activations + m->sampler + rest) / megabyte, m->policy / megabyte,
-            m->models / megabyte, t->micro_rows, m->activations / megabyte, t->sampler.slots, m->sampler / megabyte,
-            rest / megabyte);
+    fprintf(
+        stderr,
+        "memory %.1f MB: policy and optimiser %.1f, other models %.1f, activations of %d x %d rows %.1f, %d rollout "
+        "slots %.1f, the rest %.1f\n",
+        (m->policy + m->models + m->activations + m->sampler + rest) / megabyte, m->policy / megabyte,
+        m->models / megabyte, t->workers, t->micro_rows, m->activations / megabyte, t->sampler.slots,
+        m->sampler / megabyte, rest / megabyte);
     struct text note = {0};
     session_chat_note(&t->s, &note);
     if (note.len)

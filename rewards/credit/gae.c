@@ -11,7 +11,8 @@
 #include "../../model/base/mem.h"
 #include "../stage.h"
 
-enum { P_GAMMA, P_LAM, P_BOOTSTRAP };
+enum { P_GAMMA, P_LAM, P_BOOTSTRAP, P_RETURNS };
+enum { LAMBDA, REWARDS };
 enum { VALUE, AFTER };
 
 static const struct param params[] = {
@@ -20,6 +21,8 @@ static const struct param params[] = {
      NULL},
     {"bootstrap", PARAM_BOOL, "false", 0, 0, NULL, "Truncated responses end in the critic's value of where they are.",
      NULL},
+    {"returns", PARAM_CHOICE, "lambda", 0, 0, "lambda|rewards",
+     "What the critic learns: the estimate and its value together, or what was really earned from the token on.", NULL},
     {0}};
 
 /* What comes after the last token of sample i. */
@@ -34,16 +37,17 @@ static void estimate(struct stage_call *c, int i, double *old)
 {
     struct batch *b = c->b;
     const double *value = b->channel[c->channel[VALUE]].value;
-    double gamma = c->p[P_GAMMA].num, advantage = 0, after = b->kept[i] ? end_value(c, i) : 0;
+    double gamma = c->p[P_GAMMA].num, advantage = 0, after = b->kept[i] ? end_value(c, i) : 0, earned = after;
     for (int t = b->sample_first[i + 1] - 1; t >= b->sample_first[i]; t--) {
         if (!b->kept[i] || !b->trained[t]) {
             b->token_reward[t] = b->returns[t] = old[t] = 0;
             continue;
         }
+        earned = b->token_reward[t] + gamma * earned;
         double surprise = b->token_reward[t] + gamma * after - value[t];
         advantage = surprise + gamma * c->p[P_LAM].num * advantage;
         b->token_reward[t] = advantage;
-        b->returns[t] = advantage + value[t];
+        b->returns[t] = c->p[P_RETURNS].num == REWARDS ? earned : advantage + value[t];
         old[t] = after = value[t];
     }
 }
@@ -81,7 +85,7 @@ const struct stage credit_gae = {
                 "eq. 16",
     .formula = "delta_it = q_it + gamma V_i,t+1 - V_it, token_reward_it = delta_it + gamma lam token_reward_i,t+1, "
                "return_it = token_reward_it + V_it; q = the token rewards before, V_i,n+1 = 0 or "
-               "critic.after of a truncated response",
+               "critic.after of a truncated response; returns=rewards: return_it = q_it + gamma return_i,t+1",
     .params = params,
     .reads = FIELD_TOKEN_REWARD | FIELD_KEPT,
     .writes = FIELD_TOKEN_REWARD | FIELD_RETURNS,

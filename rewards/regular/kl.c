@@ -1,6 +1,8 @@
 /* Distance to the reference as a term of the loss. The estimators agree in expectation as values, not as gradients: k1
  * gives noise around zero, k2 the gradient of KL(policy || ref), k3 that of KL(ref || policy), and k3plus has the value
- * of k3 with the gradient of k2.
+ * of k3 with the gradient of k2. `reversed` is k3 with the sign of d changed, which estimates KL(ref || policy) for
+ * samples of the reference; for those of the policy it is chi^2(policy || ref) - KL(policy || ref), and grows
+ * exponentially where the policy has moved up. Some programs have it.
  * Not here: KL in the reward (shape/kl, credit/kl), which is another algorithm.
  */
 #include "../stage.h"
@@ -50,7 +52,7 @@ const struct stage regular_kl = {
     .sentence = "An estimate of the KL divergence from the reference model, added to the loss and reported as `kl`.",
     .citation = "Schulman: Approximating KL Divergence, 2020; k3 in the loss: DeepSeekMath, 2024, eq. 4",
     .formula = "L += coef * agg(k), d = logp - ref.logp: k1 = d, k2 = d^2 / 2, k3 = exp(-d) + d - 1; "
-               "k3plus: the value of k3, the gradient of k2",
+               "k3plus: the value of k3, the gradient of k2; reversed = exp(d) - d - 1",
     .params = params,
     .reads = FIELD_KEPT,
     .channels = {"policy.logp", "ref.logp"},
