@@ -1,7 +1,6 @@
 /* See bf16_products.h. The blocking is that of model/cpu: rows x steps in the second cache, panels of 32 columns
  * outside, tiles of rows inside; the panel and the output that come next are asked for on the way. */
 #include "bf16_products.h"
-#include "../../model/base/error.h"
 #include "../../model/cpu/tile.h"
 #include "../../model/cpu/transpose.h"
 #include <sys/syscall.h>
