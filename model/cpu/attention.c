@@ -58,12 +58,12 @@ void cpu_store(struct device *d, Dev kv, Dev qkv, const struct rows *r, const st
     }
 }
 
-void chain_scores(float *score, size_t stride, const float *a, int rows, const float *panels, const struct piece *p,
-                  int pieces, int D)
+void chain_scores(float *score, size_t stride, const float *a, size_t a_stride, int rows, const float *panels,
+                  const struct piece *p, int pieces, int D)
 {
     ptrdiff_t block = (ptrdiff_t)GROUP * D; /* 16 keys */
     /* Two vectors span a half, one or two blocks; four of the smallest vectors one, eight would leave it. */
-    struct tile shape = {(ptrdiff_t)round_up((size_t)D, GROUP), GROUP, LANES, TILE_COLUMNS, (ptrdiff_t)stride, 0};
+    struct tile shape = {(ptrdiff_t)a_stride, GROUP, LANES, TILE_COLUMNS, (ptrdiff_t)stride, 0};
     int most = rows <= TILE_ROWS8 && LANES > 4 ? 8 : rows <= TILE_ROWS4 ? 4 : 2;
     if (LANES == GROUP)
         shape.bv = block;
@@ -192,22 +192,40 @@ static int same_own(const struct bundle *b, int r)
     return n;
 }
 
+/* The queries of a bundle: where they are, when one head's consecutive rows lie near each other, or a copy. */
+static const float *bundle_queries(const struct forward *f, const struct bundle *b, const struct workspace *w,
+                                   size_t *stride)
+{
+    const struct attention_shape *s = f->s;
+    size_t far = (size_t)(s->H + 2 * s->G) * s->D;
+    const struct pair *q = b->pair;
+    const float *first = f->qkv + (size_t)q->row * far + (size_t)q->head * s->D;
+    if (are_near(q, b->rows, s)) {
+        const float *later = first + AHEAD * far;
+        for (int r = 0, most = f->rows - q->row - AHEAD; r < least(b->rows, most); r++, later += far)
+            ask_head(later, s->D);
+        *stride = far;
+        return first;
+    }
+    *stride = (size_t)value_width(s);
+    for (int r = 0; r < b->rows; r++) {
+        const float *head = f->qkv + (size_t)q[r].head * s->D;
+        ask_head(head + (size_t)later_row(f->rows, q[r].row) * far, s->D);
+        copy_head(w->query + (size_t)r * *stride, head + (size_t)q[r].row * far, s->D, (int)*stride);
+    }
+    return w->query;
+}
+
 static void bundle_scores(const struct forward *f, const struct bundle *b, int g, const struct workspace *w,
                           size_t stride)
 {
     const struct attention_shape *s = f->s;
-    const float *keys = f->kv + key_at(s, g, 0);
-    int width = value_width(s);
-    for (int r = 0; r < b->rows; r++) {
-        const float *head = f->qkv + (size_t)b->pair[r].head * s->D;
-        size_t stride_in = (size_t)(s->H + 2 * s->G) * s->D, row = (size_t)b->pair[r].row;
-        ask_head(head + (size_t)later_row(f->rows, b->pair[r].row) * stride_in, s->D);
-        copy_head(w->query + (size_t)r * width, head + row * stride_in, s->D, width);
-    }
-    chain_scores(w->score, stride, w->query, b->rows, keys, w->piece, b->pieces, s->D);
+    size_t far;
+    const float *keys = f->kv + key_at(s, g, 0), *query = bundle_queries(f, b, w, &far);
+    chain_scores(w->score, stride, query, far, b->rows, keys, w->piece, b->pieces, s->D);
     for (int r = 0, n; r < b->rows && b->own[r].len; r += n) {
         n = same_own(b, r);
-        chain_scores(w->score + r * stride, stride, w->query + (size_t)r * width, n, keys, &b->own[r], 1, s->D);
+        chain_scores(w->score + r * stride, stride, query + (size_t)r * far, far, n, keys, &b->own[r], 1, s->D);
     }
 }
 
@@ -232,17 +250,22 @@ static void forward_bundle(const struct forward *f, const struct bundle *b, int 
     float max[TILE_ROWS], sum[TILE_ROWS];
     bundle_scores(f, b, g, w, stride);
     bundle_softmax(b, w->score, stride, s->scale, max, sum);
-    for (int r = 0; f->stat && r < b->rows; r++) {
-        float *stat = f->stat + 2 * ((size_t)b->pair[r].row * s->H + b->pair[r].head);
-        stat[0] = max[r];
-        stat[1] = sum[r];
-    }
     bundle_values(f, b, g, w, stride);
     for (int r = 0; r < b->rows; r++) {
-        float *to = f->out + ((size_t)b->pair[r].row * s->H + b->pair[r].head) * s->D;
+        size_t at = (size_t)b->pair[r].row * s->H + b->pair[r].head;
+        const float *value = w->value + (size_t)r * width;
+        float *to = f->out + at * s->D;
         /* + 0: a chain of masked keys may differ in the sign of a zero */
-        for (int i = 0; i < s->D; i += LANES)
-            vstore_n(to + i, vload(w->value + (size_t)r * width + i) / vset(sum[r]) + vset(0.0f), s->D - i);
+        vec by = vset(sum[r]), zero = vset(0.0f);
+        int i = 0;
+        for (; i + LANES <= s->D; i += LANES)
+            vstore(to + i, vload(value + i) / by + zero);
+        if (i < s->D)
+            vstore_n(to + i, vload(value + i) / by + zero, s->D - i);
+        if (f->stat) {
+            f->stat[2 * at] = max[r];
+            f->stat[2 * at + 1] = sum[r];
+        }
     }
 }
 

@@ -70,6 +70,12 @@ static struct workspace workspace_of(const struct device *d, const struct attent
     return w;
 }
 
+/* Rows of heads, `step` apart. */
+struct operand {
+    const float *at;
+    ptrdiff_t step;
+};
+
 struct backward {
     const struct attention_shape *s;
     int rows;
@@ -135,7 +141,7 @@ static void row_gradient(float *score, float *dscore, int visible, int keys, flo
 
 /* dvectors[key] += sum over the rows q that see it of weight[r][key] * rows[r], going on with each key's chain. */
 static void add_outer(float *dvectors, const float *weight, size_t stride, const struct pair *q, int count,
-                      const float *rows, const struct piece *p, int pieces, int width)
+                      const struct operand *rows, const struct piece *p, int pieces, int width)
 {
     int from = 0; /* the first row that sees the tile */
     for (int i = 0; i < pieces; i++)
@@ -146,46 +152,60 @@ static void add_outer(float *dvectors, const float *weight, size_t stride, const
             const float *a = weight + (size_t)from * stride + p[i].pos + first;
             for (int c = 0; c < width;) {
                 int vectors = width - c >= TILE_COLUMNS ? 2 : 1;
-                tile_steps(end - first, vectors, a, (ptrdiff_t)stride, rows + (size_t)from * width + c, width,
+                tile_steps(end - first, vectors, a, (ptrdiff_t)stride, rows->at + from * rows->step + c, rows->step,
                            count - from, dvectors + (size_t)(p[i].at + first) * width + c, width, TILE_CHAIN);
                 c += vectors * LANES;
             }
         }
 }
 
-static void load_tile(const struct backward *b, const struct pair *q, int rows, float *query, float *dout)
+/* Queries and gradients of pairs: where they are when whole vectors lie near each other, else copied. What comes later
+ * is asked for. */
+static void load_pairs(const struct backward *b, const struct pair *q, int rows, const struct workspace *w,
+                       struct operand *query, struct operand *dout)
 {
     const struct attention_shape *s = b->s;
     int D = s->D, width = value_width(s);
+    size_t far = qkv_width(s), out_far = (size_t)s->H * D;
+    const float *first = b->qkv + q->head * D, *gradient = b->dout + q->head * D;
+    *query = (struct operand){first + (size_t)q->row * far, (ptrdiff_t)far};
+    *dout = (struct operand){gradient + (size_t)q->row * out_far, (ptrdiff_t)out_far};
+    int near = width == D && are_near(q, rows, s);
+    if (!near) {
+        *query = (struct operand){w->query, width};
+        *dout = (struct operand){w->dout, width};
+    }
     for (int r = 0; r < rows; r++) {
-        size_t later = (size_t)later_row(b->rows, q[r].row), of_qkv = later * qkv_width(s) + (size_t)q[r].head * D;
-        size_t of_out = (later * s->H + q[r].head) * D;
-        ask_head(b->qkv + of_qkv, D);
-        ask_head(b->dout + of_out, D);
-        ask_head(b->out + of_out, D);
-        ask_head_write(b->dqkv + of_qkv, D);
-        copy_head(query + r * width, b->qkv + (size_t)q[r].row * qkv_width(s) + q[r].head * D, D, width);
-        copy_head(dout + r * width, b->dout + ((size_t)q[r].row * s->H + q[r].head) * D, D, width);
+        size_t later = (size_t)later_row(b->rows, q[r].row);
+        const float *from = b->qkv + (size_t)q[r].head * D, *gradient = b->dout + (size_t)q[r].head * D;
+        ask_head(from + later * far, D);
+        ask_head(gradient + later * out_far, D);
+        ask_head(b->out + (size_t)q[r].head * D + later * out_far, D);
+        ask_head_write(b->dqkv + (size_t)q[r].head * D + later * far, D);
+        if (near)
+            continue;
+        copy_head(w->query + r * width, from + (size_t)q[r].row * far, D, width);
+        copy_head(w->dout + r * width, gradient + (size_t)q[r].row * out_far, D, width);
     }
 }
 
 /* Rows of one tile, the first of them number `at` of those together: everything but the keys' gradients. keys: what the
  * last row of all sees; pieces: of the tile. */
 static void backward_tile(const struct backward *b, const struct pair *q, int rows, int g, int pieces, int at, int keys,
-                          const struct workspace *w)
+                          const struct operand *query, const struct operand *dout, const struct workspace *w)
 {
     const struct attention_shape *s = b->s;
     int D = s->D, width = value_width(s);
     size_t stride = score_stride(keys), head = (size_t)g * s->store * width;
     float *score = w->score + at * stride, *dscore = w->dscore + at * stride;
-    float *query = w->query + (size_t)at * width, *dout = w->dout + (size_t)at * width;
-    load_tile(b, q, rows, query, dout);
-    chain_scores(score, stride, query, rows, b->kv + key_at(s, g, 0), w->piece, pieces, D);
-    chain_scores(dscore, stride, dout, rows, b->shared.value + key_at(s, g, 0), w->piece, pieces, D);
+    const float *own = dout->at + at * dout->step;
+    chain_scores(score, stride, query->at + at * query->step, (size_t)query->step, rows, b->kv + key_at(s, g, 0),
+                 w->piece, pieces, D);
+    chain_scores(dscore, stride, own, (size_t)dout->step, rows, b->shared.value + key_at(s, g, 0), w->piece, pieces, D);
     vec along[TILE_ROWS][PARTS]; /* one step for all rows, as in the forward */
     float delta[TILE_ROWS];
     for (int r = 0; r < rows; r++)
-        dot_lanes(along[r], dout + r * width, b->out + ((size_t)q[r].row * s->H + q[r].head) * D, D);
+        dot_lanes(along[r], own + r * dout->step, b->out + ((size_t)q[r].row * s->H + q[r].head) * D, D);
     for (int r = 0; r < rows; r++)
         delta[r] = tree_sum(along[r]);
     for (int r = 0; r < rows; r++)
@@ -205,17 +225,19 @@ static void backward_tiles(const struct backward *b, const struct region *region
 {
     const struct attention_shape *s = b->s;
     struct pair q[TOGETHER * TILE_ROWS];
+    struct operand query, dout;
     int count = end - first, width = value_width(s), pieces = 0;
     size_t head = (size_t)g * s->store * width;
     run_pairs(q, run, s, g, first, count);
+    load_pairs(b, q, count, w, &query, &dout);
     int keys = run->pos + (end - 1) / (s->H / s->G) + 1; /* what the last row sees */
     for (int i = 0; i < tile_count(count); i++) {
         int at = tile_first(count, i), rows = tile_end(count, i) - at;
         pieces = chain_pieces(w->piece, region, run->region, q[at + rows - 1].visible);
-        backward_tile(b, q + at, rows, g, pieces, at, keys, w);
+        backward_tile(b, q + at, rows, g, pieces, at, keys, &query, &dout, w);
     }
-    add_outer(b->shared.dkey + head, w->dscore, score_stride(keys), q, count, w->query, w->piece, pieces, width);
-    add_outer(b->shared.dvalue + head, w->score, score_stride(keys), q, count, w->dout, w->piece, pieces, width);
+    add_outer(b->shared.dkey + head, w->dscore, score_stride(keys), q, count, &query, w->piece, pieces, width);
+    add_outer(b->shared.dvalue + head, w->score, score_stride(keys), q, count, &dout, w->piece, pieces, width);
 }
 
 static void backward_run(const struct device *d, const struct backward *b, const struct region *region,

@@ -49,10 +49,10 @@ static inline size_t score_stride(int keys)
     return round_up((size_t)keys + GROUP, GROUP) | GROUP;
 }
 
-/* score[r][position] = sum over the head of a[r] * panel, for all keys of the pieces; rows of a a value_width apart,
- * panels as the keys of the store. */
-void chain_scores(float *score, size_t stride, const float *a, int rows, const float *panels, const struct piece *p,
-                  int pieces, int D);
+/* score[r][position] = sum over the head of a[r] * panel, for all keys of the pieces; panels as the keys of the store.
+ */
+void chain_scores(float *score, size_t stride, const float *a, size_t a_stride, int rows, const float *panels,
+                  const struct piece *p, int pieces, int D);
 /* Tokens `token` .. token+len of one key head, from rows with a stride, into panels as the keys of the store. */
 void chain_panels(float *panels, int token, const float *from, size_t from_stride, int len, int D);
 /* to[r] = sum over positions of weight[r][position] * vectors[position]; vectors [token][width]. TILE_CHAIN goes on
@@ -83,6 +83,15 @@ static inline void run_pairs(struct pair *to, const struct run *run, const struc
             t++;
         }
     }
+}
+
+/* Rows of queries, keys and values that are shorter lie near each other. */
+enum { NEAR_FLOATS = 512 };
+
+/* Whether pairs are one head's consecutive rows, and near enough to be read where they are. */
+static inline int are_near(const struct pair *q, int rows, const struct attention_shape *s)
+{
+    return s->H == s->G && (s->H + 2 * s->G) * s->D < NEAR_FLOATS && q[rows - 1].row - q->row == rows - 1;
 }
 
 /* A head is a few lines of the cache; the next row's lie far behind it and arrive late, so rows are asked for so many
