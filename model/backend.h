@@ -151,12 +151,13 @@ struct ops {
     /* ---- recording: rows that are called again and again with the same arguments (what changes stands in device
      * memory) run from a recording, under a key below RECORDS. replay: 1, and they are enqueued, or 0: there is none.
      * record: what rows enqueue from here on is noted only, until recorded keeps and runs it, and returns 1, or 0:
-     * nothing was run, call the rows again. Memory and rows that wait must not be called between. forget: all are
-     * dropped, as they must be before an argument changes. NULL, all four: rows are always called. ---- */
+     * nothing was run, call the rows again. Memory and rows that wait must not be called between. forget: `arguments`
+     * is a number made of all that rows are called with from here on; recordings made under another are dropped. NULL,
+     * all four: rows are always called. ---- */
     int (*replay)(struct device *d, int key);
     void (*record)(struct device *d, int key);
     int (*recorded)(struct device *d);
-    void (*forget)(struct device *d);
+    void (*forget)(struct device *d, uint64_t arguments);
 
     /* ---- memory ---- */
     void *(*alloc)(struct device *d, size_t bytes); /* zeroed, 64-byte aligned; NULL: none */

@@ -367,6 +367,21 @@ static void run_rows(struct sampler *s, const struct model *m, const struct work
         rows(s, m, w, n);
 }
 
+/* All that the rows of a token are called with, in a number: while it is the same, recordings of an earlier call hold.
+ */
+static uint64_t arguments_of(const struct sampler *s, const struct model *m, const struct sampling *how)
+{
+    const void *place[] = {s->step.p,          s->kv.p,     s->prompt_hidden.p, s->logits.p,    s->drawn.logp.p,
+                           s->drawn.support.p, s->tape.x.p, s->rows.region.p,   m->param.p,     m->param16.p,
+                           m->own.p,           m->own16.p,  m->rope.p,          s->dev->scratch};
+    const size_t size[] = {(size_t)s->slots,   (size_t)s->max_prompt, (size_t)s->max_new, (size_t)s->max_support,
+                           (size_t)s->prefill, s->dev->scratch_bytes, (size_t)m->adapters};
+    uint64_t sum = hash_bytes(place, (int)sizeof place, 1);
+    sum = hash_bytes(size, (int)sizeof size, sum);
+    sum = hash_bytes(&m->arch, (int)sizeof m->arch, sum);
+    return hash_bytes(how, (int)sizeof *how, sum);
+}
+
 static void forward_rows(struct sampler *s, const struct model *m, const struct work *w, int n)
 {
     (void)w;
@@ -537,7 +552,7 @@ static long run_queue(struct sampler *s, const struct model *m, struct work *w)
     for (int i = 0; i < s->slots; i++)
         s->slot[i].request = s->prompt[i].request = -1;
     if (s->dev->ops->replay)
-        s->dev->ops->forget(s->dev); /* of another model or another way of sampling */
+        s->dev->ops->forget(s->dev, arguments_of(s, m, w->how));
     int which[s->slots], n;
     do {
         admit(s, m, w);

@@ -223,6 +223,7 @@ struct host_note {
 static struct {
     struct host_note *note[RECORDS];
     int count[RECORDS], recording; /* recording: the key and 1 */
+    uint64_t arguments;
 } host_record;
 
 static inline void host_run(const struct host_note *n)
@@ -413,12 +414,6 @@ static inline int gpu_open(struct device *d, struct error *e)
     return 0;
 }
 
-static inline void gpu_close(struct device *d)
-{
-    mem_free(d->state);
-    d->state = NULL;
-}
-
 static inline void *gpu_alloc(struct device *d, size_t bytes)
 {
     (void)d;
@@ -496,16 +491,25 @@ static inline int gpu_recorded(struct device *d)
     return gpu_replay(d, key);
 }
 
-static inline void gpu_forget(struct device *d)
+static inline void gpu_forget(struct device *d, uint64_t arguments)
 {
+    int same = host_record.arguments == arguments;
     (void)d;
-    for (int key = 0; key < RECORDS; key++) {
+    host_record.arguments = arguments;
+    for (int key = 0; key < RECORDS && !same; key++) {
         for (int i = 0; i < host_record.count[key]; i++)
             free(host_record.note[key][i].argument);
         free(host_record.note[key]);
         host_record.note[key] = NULL;
         host_record.count[key] = 0;
     }
+}
+
+static inline void gpu_close(struct device *d)
+{
+    gpu_forget(d, ~host_record.arguments);
+    mem_free(d->state);
+    d->state = NULL;
 }
 
 static inline double *gpu_partials(struct device *d)

@@ -45,8 +45,9 @@ struct gpu { /* device.state */
     double *partial;   /* [GPU_PARTIALS] on the device: sums that the host finishes */
     struct blas *blas; /* in mixed precision */
     cudaGraphExec_t record[RECORDS];
-    int recording; /* the key and 1; 0: nothing is being recorded */
-    int unable;    /* recording has failed once */
+    int recording;      /* the key and 1; 0: nothing is being recorded */
+    int unable;         /* recording has failed once */
+    uint64_t arguments; /* of what is recorded */
 };
 
 static inline struct gpu *gpu_of(const struct device *d)
@@ -173,10 +174,12 @@ static inline int gpu_recorded(struct device *d)
     return gpu_replay(d, key);
 }
 
-static inline void gpu_forget(struct device *d)
+static inline void gpu_forget(struct device *d, uint64_t arguments)
 {
     struct gpu *g = gpu_of(d);
-    for (int i = 0; i < RECORDS; i++)
+    int same = g->arguments == arguments;
+    g->arguments = arguments;
+    for (int i = 0; i < RECORDS && !same; i++)
         if (g->record[i]) {
             gpu_wait(d);
             gpu_check(cudaGraphExecDestroy(g->record[i]), "releasing a graph");
@@ -194,7 +197,7 @@ static inline void gpu_close(struct device *d)
     struct gpu *g = gpu_of(d);
     if (!g)
         return;
-    gpu_forget(d);
+    gpu_forget(d, ~g->arguments);
     blas_close(g->blas);
     gpu_check(cudaFree(g->partial), "releasing device memory");
     gpu_check(cudaFreeHost(g->stage), "releasing page-locked memory");
