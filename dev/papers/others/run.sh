@@ -24,7 +24,11 @@ again="task.mod=4 task.ops_min=2 task.ops_max=2 task.bare=0 task.wrong_facts=0 t
     run chain fl_gfn tb fl_gfn $task $size variant=tb
 }
 go
+band=range # an interval of shares near 1 would go beyond it
 table chain "columns=before.accuracy%,accuracy%,sampled%,area%,length,seconds"
-curves chain y=accuracy,log.accuracy smooth=2 out="$results/chain.png"
+paired chain tis accuracy%,sampled%,area%
+curves chain y=accuracy,log.accuracy out="$results/chain.png"
+title="HAPO and GRPO on prompts that come back"
 table again "columns=before.sampled%,before.sampled_length,accuracy%,length,sampled%,sampled_length,log.zero_variance%"
-curves again y=log.accuracy,log.length smooth=2 out="$results/again.png"
+paired again grpo sampled%,sampled_length,length
+curves again y=log.length smooth=2 out="$results/again.png"
