@@ -104,9 +104,11 @@ table() {
     "$program" compare "$out/$setting/runs" "title=$title ($marked)" "table=$results/$setting.md" "$@"
 }
 
-# paired SETTING METHOD COLUMNS: the same as differences from METHOD, seed by seed.
+# paired SETTING METHOD COLUMNS WORDS...: the same as differences from METHOD, seed by seed.
 paired() {
-    "$program" compare "$out/$1/runs" "title=$title ($marked)" "against=$2" "columns=$3" "table=$results/$1-paired.md"
+    setting=$1 method=$2 columns=$3 && shift 3
+    "$program" compare "$out/$setting/runs" "title=$title ($marked)" "against=$method" "columns=$columns" \
+        "table=$results/$setting-paired.md" "$@"
 }
 
 curves() {

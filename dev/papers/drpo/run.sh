@@ -86,8 +86,9 @@ sar='sar(form = $form, clip_ppl = $clip_ppl, gate_on_correct = $gate_on_correct)
 go
 for setting in $settings; do
     table "$setting" "columns=before.sampled%,before.sampled_length,accuracy%,length,sampled%,sampled_length,log.zero_variance%" \
-        out="$results/$setting.png" x=sampled_length y=sampled%
-    paired "$setting" GRPO accuracy%,length,sampled%,sampled_length
+        out="$results/$setting.png" x=sampled_length y=sampled% cross=none
+    paired "$setting" GRPO accuracy%,length,sampled%,sampled_length \
+        out="$results/$setting-paired.png" x=sampled_length y=sampled%
     sh dev/papers/pushed.sh "$out/$setting"/runs/* >"$results/$setting-pushed.md"
     [ "$setting" = recheck ] && continue # its points lie at few lengths
     "$program" compare "$out/$setting/runs" columns=sampled,sampled_length "csv=$out/$setting.csv" >"$out/$setting.txt"
