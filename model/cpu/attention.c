@@ -51,11 +51,10 @@ void cpu_store(struct device *d, Dev kv, Dev qkv, const struct rows *r, const st
     const struct region *region = (const struct region *)r->region.p;
     int width = (s->H + 2 * s->G) * s->D, threads = threads_for(d, 100.0 * r->count * s->G * s->D);
     /* Runs may share a block of 16 keys but not a float, so no two threads write the same place. */
-#pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
-    for (int i = 0; i < r->runs; i++) {
+    SHARE_OUT(threads, (static), for (int i = 0; i < r->runs; i++), {
         const struct region *to = &region[run[i].region];
         store_run(reals(kv), reals(qkv) + (size_t)run[i].row * width, s, to->base + run[i].pos - to->pos, run[i].len);
-    }
+    })
 }
 
 void chain_scores(float *score, size_t stride, const float *a, size_t a_stride, int rows, const float *panels,
@@ -344,7 +343,6 @@ void cpu_attention_forward(struct device *d, Dev out, Dev stat, Dev qkv, Dev kv,
     int threads = threads_for(d, attention_work(r, s));
     /* Decoding: enough slots together to fill tiles. Training: one run, for an even load. */
     int together = r->count < 2 * r->runs ? 4 * TILE_ROWS : 1, parts = (r->runs + together - 1) / together;
-#pragma omp parallel for schedule(dynamic) num_threads(threads) if (threads > 1)
-    for (int i = 0; i < parts * s->G; i++)
-        forward_runs(&f, i / s->G * together, (int)least(i / s->G * together + together, r->runs), i % s->G);
+    SHARE_OUT(threads, (dynamic), for (int i = 0; i < parts * s->G; i++),
+              { forward_runs(&f, i / s->G * together, (int)least(i / s->G * together + together, r->runs), i % s->G); })
 }

@@ -292,7 +292,6 @@ void cpu_attention_backward(struct device *d, Dev dqkv, Dev dout, Dev out, Dev s
     int threads = threads_for(d, 200.0 * r->count * s->H * s->D);
     if (d->scratch_bytes < cpu_attention_backward_shared(s))
         die("scratch memory: attention_backward needs more than the %zu bytes reserved", d->scratch_bytes);
-#pragma omp parallel for schedule(dynamic) num_threads(threads) if (threads > 1)
-    for (int i = 0; i < r->groups * s->G; i++)
-        backward_group(d, &b, r, group[i / s->G], i % s->G);
+    SHARE_OUT(threads, (dynamic), for (int i = 0; i < r->groups * s->G; i++),
+              { backward_group(d, &b, r, group[i / s->G], i % s->G); })
 }

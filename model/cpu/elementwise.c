@@ -10,8 +10,8 @@ enum { CHUNK = 4096 }; /* reals of one work item */
 void cpu_embed_forward(struct device *d, Dev x, const struct rows *r, Dev wte, Dev wpe, int V, int C)
 {
     (void)V;
-#pragma omp parallel for schedule(static) num_threads(d->threads) if (threads_for(d, 60.0 * r->count * C) > 1)
-    for (int t = 0; t < r->count; t++) {
+    int threads = threads_for(d, 60.0 * r->count * C);
+    SHARE_OUT(threads, (static), for (int t = 0; t < r->count; t++), {
         const float *e = reals(wte) + weight_at(r->id.p[t], 0, C);
         float *to = reals(x) + (size_t)t * C;
         for (int c = 0; c < C; c++)
@@ -19,7 +19,7 @@ void cpu_embed_forward(struct device *d, Dev x, const struct rows *r, Dev wte, D
         if (wpe.p)
             for (int c = 0; c < C; c++)
                 to[c] += reals(wpe)[(size_t)r->position.p[t] * C + c];
-    }
+    })
 }
 
 /* Threads share out the columns: each adds all rows in order. */
@@ -40,11 +40,11 @@ void cpu_embed_backward(struct device *d, Dev dwte, Dev dwpe, Dev dx, const stru
 {
     (void)V;
     int parts = (int)least(threads_for(d, 60.0 * r->count * C), (C + GROUP - 1) / GROUP);
-#pragma omp parallel for schedule(static) num_threads(d->threads) if (parts > 1)
-    for (int i = 0; i < parts; i++) {
+    int threads = parts > 1 ? d->threads : 1;
+    SHARE_OUT(threads, (static), for (int i = 0; i < parts; i++), {
         int c0 = (int)((long)C * i / parts), c1 = (int)((long)C * (i + 1) / parts);
         embed_columns(reals(dwte), reals(dwpe), reals(dx), r, C, c0, c1);
-    }
+    })
 }
 
 /* ---- rotary positions (Su et al., RoFormer, 2021), halves form ---- */
@@ -91,9 +91,10 @@ static void rotate_row(float *row, const float *angle, int heads, int D, float s
 void cpu_rotary(struct device *d, Dev x, Dev table, DevInt position, int T, int heads, int D, int stride, int direction)
 {
     float sign = direction < 0 ? -1.0f : 1.0f;
-#pragma omp parallel for schedule(static) num_threads(d->threads) if (threads_for(d, 50.0 * T * heads * D) > 1)
-    for (int t = 0; t < T; t++)
+    int threads = threads_for(d, 50.0 * T * heads * D);
+    SHARE_OUT(threads, (static), for (int t = 0; t < T; t++), {
         rotate_row(reals(x) + (size_t)t * stride, reals(table) + (size_t)position.p[t] * (D / 2) * 2, heads, D, sign);
+    })
 }
 
 /* ---- activations ---- */
@@ -110,21 +111,19 @@ INLINE vec gelu_gate(vec x)
 void cpu_gelu_forward(struct device *d, Dev out, Dev in, size_t n)
 {
     int threads = threads_for(d, 80.0 * (double)n);
-#pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
-    for (size_t first = 0; first < n; first += CHUNK) {
+    SHARE_OUT(threads, (static), for (size_t first = 0; first < n; first += CHUNK), {
         size_t end = first + CHUNK < n ? first + CHUNK : n;
         for (size_t i = first; i < end; i += LANES) {
             vec x = vload_n(reals(in) + i, (long)(end - i), 0);
             vstore_n(reals(out) + i, x * gelu_gate(x), (long)(end - i));
         }
-    }
+    })
 }
 
 void cpu_gelu_backward(struct device *d, Dev din, Dev dout, Dev in, size_t n)
 {
     int threads = threads_for(d, 130.0 * (double)n);
-#pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
-    for (size_t first = 0; first < n; first += CHUNK) {
+    SHARE_OUT(threads, (static), for (size_t first = 0; first < n; first += CHUNK), {
         size_t end = first + CHUNK < n ? first + CHUNK : n;
         for (size_t i = first; i < end; i += LANES) {
             vec x = vload_n(reals(in) + i, (long)(end - i), 0), gate = gelu_gate(x);
@@ -132,26 +131,26 @@ void cpu_gelu_backward(struct device *d, Dev din, Dev dout, Dev in, size_t n)
             vec slope = vfma(x * gate * (vset(1.0f) - gate), inner, gate);
             vstore_n(reals(din) + i, vload_n(reals(dout) + i, (long)(end - i), 0) * slope, (long)(end - i));
         }
-    }
+    })
 }
 
 /* silu(g) = g sigmoid(g) */
 void cpu_swiglu_forward(struct device *d, Dev out, Dev in, int T, int F)
 {
-#pragma omp parallel for schedule(static) num_threads(d->threads) if (threads_for(d, 80.0 * T * F) > 1)
-    for (int t = 0; t < T; t++) {
+    int threads = threads_for(d, 80.0 * T * F);
+    SHARE_OUT(threads, (static), for (int t = 0; t < T; t++), {
         const float *gate = reals(in) + (size_t)t * 2 * F, *up = gate + F;
         for (int i = 0; i < F; i += LANES) {
             vec g = vload_n(gate + i, F - i, 0);
             vstore_n(reals(out) + (size_t)t * F + i, g * vsigmoid(g) * vload_n(up + i, F - i, 0), F - i);
         }
-    }
+    })
 }
 
 void cpu_swiglu_backward(struct device *d, Dev din, Dev dout, Dev in, int T, int F)
 {
-#pragma omp parallel for schedule(static) num_threads(d->threads) if (threads_for(d, 130.0 * T * F) > 1)
-    for (int t = 0; t < T; t++) {
+    int threads = threads_for(d, 130.0 * T * F);
+    SHARE_OUT(threads, (static), for (int t = 0; t < T; t++), {
         const float *gate = reals(in) + (size_t)t * 2 * F, *up = gate + F;
         float *dgate = reals(din) + (size_t)t * 2 * F, *dup = dgate + F;
         for (int i = 0; i < F; i += LANES) {
@@ -160,7 +159,7 @@ void cpu_swiglu_backward(struct device *d, Dev din, Dev dout, Dev in, int T, int
             vstore_n(dup + i, dy * g * s, F - i);
             vstore_n(dgate + i, dy * u * vfma(g * s, vset(1.0f) - s, s), F - i);
         }
-    }
+    })
 }
 
 void cpu_add(struct device *d, Dev x, Dev y, size_t n)
@@ -168,38 +167,37 @@ void cpu_add(struct device *d, Dev x, Dev y, size_t n)
     float *restrict to = reals(x);
     const float *restrict from = reals(y);
     int threads = threads_for(d, 40.0 * (double)n);
-#pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
-    for (size_t first = 0; first < n; first += CHUNK)
+    SHARE_OUT(threads, (static), for (size_t first = 0; first < n; first += CHUNK), {
         for (size_t i = first; i < (first + CHUNK < n ? first + CHUNK : n); i++)
             to[i] += from[i];
+    })
 }
 
 void cpu_add_columns(struct device *d, Dev x, int x_stride, Dev y, int y_stride, int T, int N, float scale)
 {
     vec s = vset(scale);
     int threads = threads_for(d, 40.0 * T * N);
-#pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
-    for (int t = 0; t < T; t++) {
+    SHARE_OUT(threads, (static), for (int t = 0; t < T; t++), {
         float *to = reals(x) + (size_t)t * x_stride;
         const float *from = reals(y) + (size_t)t * y_stride;
         for (int n = 0; n < N; n += LANES)
             vstore_n(to + n, vfma(s, vload_n(from + n, N - n, 0), vload_n(to + n, N - n, 0)), N - n);
-    }
+    })
 }
 
 /* ---- rows of the head ---- */
 
 void cpu_gather(struct device *d, Dev out, Dev in, DevInt index, int R, int C)
 {
-#pragma omp parallel for schedule(static) num_threads(d->threads) if (threads_for(d, 40.0 * R * C) > 1)
-    for (int r = 0; r < R; r++)
-        memcpy(reals(out) + (size_t)r * C, reals(in) + (size_t)index.p[r] * C, (size_t)C * sizeof(float));
+    int threads = threads_for(d, 40.0 * R * C);
+    SHARE_OUT(threads, (static), for (int r = 0; r < R; r++),
+              { memcpy(reals(out) + (size_t)r * C, reals(in) + (size_t)index.p[r] * C, (size_t)C * sizeof(float)); })
 }
 
 void cpu_scatter(struct device *d, Dev out, Dev in, DevInt first, DevInt order, int T, int C)
 {
-#pragma omp parallel for schedule(static) num_threads(d->threads) if (threads_for(d, 40.0 * T * C) > 1)
-    for (int t = 0; t < T; t++) {
+    int threads = threads_for(d, 40.0 * T * C);
+    SHARE_OUT(threads, (static), for (int t = 0; t < T; t++), {
         float *restrict to = reals(out) + (size_t)t * C;
         memset(to, 0, (size_t)C * sizeof(float));
         for (int j = first.p[t]; j < first.p[t + 1]; j++) {
@@ -207,5 +205,5 @@ void cpu_scatter(struct device *d, Dev out, Dev in, DevInt first, DevInt order, 
             for (int c = 0; c < C; c++)
                 to[c] += from[c];
         }
-    }
+    })
 }

@@ -168,9 +168,8 @@ void cpu_logp_forward(struct device *d, Dev logp, Dev entropy, Dev stat, Dev log
 {
     if (ids < V && (first % HEAD_IDS || (ids != HEAD_IDS && first + ids != V)))
         die("logits of %d ids from %d on, where blocks have %d", ids, first, HEAD_IDS);
-#pragma omp parallel for schedule(static)                                                                              \
-    num_threads(d->threads) if (threads_for(d, e->count * (60.0 * ids + 4000)) > 1)
-    for (int r = 0; r < e->count; r++) {
+    int threads = threads_for(d, e->count * (60.0 * ids + 4000));
+    SHARE_OUT(threads, (static), for (int r = 0; r < e->count; r++), {
         struct window w = {reals(logits) + (size_t)r * ids, first, ids};
         float *to = reals(stat) + 4 * (size_t)r;
         struct row_stat s;
@@ -188,7 +187,7 @@ void cpu_logp_forward(struct device *d, Dev logp, Dev entropy, Dev stat, Dev log
         }
         reals(entropy)[r] = s.entropy;
         memcpy(to, &s, sizeof s);
-    }
+    })
 }
 
 size_t cpu_head_scratch(int V)
@@ -242,14 +241,13 @@ static void entry_backward(float *to, const struct window *w, const struct entri
 void cpu_logp_backward(struct device *d, Dev dlogits, Dev logits, Dev stat, const struct entries *e, Dev glogp,
                        Dev gentropy, int first, int ids, int V)
 {
-#pragma omp parallel for schedule(static)                                                                              \
-    num_threads(d->threads) if (threads_for(d, e->count * (40.0 * ids + 4000)) > 1)
-    for (int r = 0; r < e->count; r++) {
+    int threads = threads_for(d, e->count * (40.0 * ids + 4000));
+    SHARE_OUT(threads, (static), for (int r = 0; r < e->count; r++), {
         struct window w = {reals(logits) + (size_t)r * ids, first, ids};
         struct pull q = {
             .temperature = reals(e->temperature)[r], .logp = reals(glogp)[r], .entropy = reals(gentropy)[r]};
         memcpy(&q.stat, reals(stat) + 4 * (size_t)r, sizeof q.stat);
         entry_backward(reals(dlogits) + (size_t)r * ids, &w, e, r, &q, V,
                        e->support.p ? scratch_slice(d, 0, cpu_head_scratch(V)) : NULL);
-    }
+    })
 }

@@ -46,11 +46,10 @@ void cpu_linear_forward(struct device *d, Dev out, Dev in, Dev W, Dev b, int M, 
         blocks = (int)least(2 * threads, (M + 4 * TILE_ROWS - 1) / (4 * TILE_ROWS));
         parts = (int)least(panels, (2 * threads + blocks - 1) / blocks);
     }
-#pragma omp parallel for schedule(dynamic) num_threads(threads) if (threads > 1)
-    for (int i = 0; i < blocks * parts; i++) {
+    SHARE_OUT(threads, (dynamic), for (int i = 0; i < blocks * parts; i++), {
         int block = i / parts, part = i % parts;
         int m0 = (int)((long)M * block / blocks), m1 = (int)((long)M * (block + 1) / blocks);
         int n0 = (int)((long)panels * part / parts) * PANEL, n1 = (int)((long)panels * (part + 1) / parts) * PANEL;
         linear_item(&l, m0, m1, n0, (int)least(n1, N), scratch_slice(d, 0, cpu_linear_scratch(m1 - m0, N, K)));
-    }
+    })
 }

@@ -81,13 +81,12 @@ void cpu_linear_backward_input(struct device *d, Dev din, Dev dout, Dev W, int M
         parts = 1;
     if (threads > 1 && blocks < 2 * threads)
         parts = (int)least(panels, (2 * threads + blocks - 1) / blocks);
-#pragma omp parallel for schedule(dynamic) num_threads(threads) if (threads > 1)
-    for (int i = 0; i < blocks * parts; i++) {
+    SHARE_OUT(threads, (dynamic), for (int i = 0; i < blocks * parts; i++), {
         int block = i / parts, part = i % parts;
         int m0 = block * together, rows = (int)least(together, M - m0);
         int k0 = (int)((long)panels * part / parts) * PANEL, k1 = (int)((long)panels * (part + 1) / parts) * PANEL;
         input_item(&g, m0, rows, k0, (int)least(k1, K), scratch_slice(d, 0, input_scratch(rows, N)));
-    }
+    })
 }
 
 /* ---- weight ---- */
@@ -285,11 +284,10 @@ void cpu_linear_backward_weight(struct device *d, Dev dW, Dev db, Dev dout, Dev 
     parts = parts < 1 ? 1 : parts;
     if (threads > 1) /* few: each packs its inputs for itself */
         groups = (int)least(panels, (2 * threads + parts - 1) / parts);
-#pragma omp parallel for schedule(dynamic) num_threads(threads) if (threads > 1)
-    for (int i = 0; i < groups * parts; i++) {
+    SHARE_OUT(threads, (dynamic), for (int i = 0; i < groups * parts; i++), {
         int group = i / parts, part = i % parts;
         int p0 = (int)((long)panels * group / groups), p1 = (int)((long)panels * (group + 1) / groups);
         int k0 = (int)((long)K * part / parts), k1 = (int)((long)K * (part + 1) / parts);
         weight_item(&g, p0, p1, k0, k1, scratch_slice(d, 0, WEIGHT_SCRATCH));
-    }
+    })
 }

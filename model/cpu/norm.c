@@ -39,8 +39,8 @@ static void vector_stat(const float *x, const struct norm_shape *s, float *mean,
 void cpu_norm_forward(struct device *d, Dev out, Dev stat, Dev in, Dev w, Dev b, const struct norm_shape *s)
 {
     long n = (long)s->rows * s->heads;
-#pragma omp parallel for schedule(static) num_threads(d->threads) if (threads_for(d, 50.0 * n * s->dim) > 1)
-    for (long v = 0; v < n; v++) {
+    int threads = threads_for(d, 50.0 * n * s->dim);
+    SHARE_OUT(threads, (static), for (long v = 0; v < n; v++), {
         const float *x = vector_in(reals(in), s, s->in_stride, v), *weight = reals(w), *bias = reals(b);
         float *y = (float *)vector_in(reals(out), s, s->out_stride, v), mean, rstd;
         vector_stat(x, s, &mean, &rstd);
@@ -53,7 +53,7 @@ void cpu_norm_forward(struct device *d, Dev out, Dev stat, Dev in, Dev w, Dev b,
             vec z = (vload_n(x + i, left, 0) - vset(mean)) * vset(rstd) * vload_n(weight + i, left, 0);
             vstore_n(y + i, bias ? z + vload_n(bias + i, left, 0) : z, left);
         }
-    }
+    })
 }
 
 /* din += (overwrite: =) rstd (g - mean(g) - xhat mean(g xhat)), g = dout w, xhat = (x - mean) rstd; RMS has no
@@ -133,9 +133,8 @@ static void weights_backward(struct device *d, float *dw, float *db, const float
     float *part = d->scratch;
     for (int first = 0; first < blocks; first += WAVE) {
         int here = (int)least(WAVE, blocks - first);
-#pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
-        for (int i = 0; i < here; i++)
-            block_weights(part + (size_t)i * 2 * s->dim, dout, in, stat, s, block[first + i]);
+        SHARE_OUT(threads, (static), for (int i = 0; i < here; i++),
+                  { block_weights(part + (size_t)i * 2 * s->dim, dout, in, stat, s, block[first + i]); })
         for (int i = 0; i < here; i++)
             for (int c = 0; c < s->dim; c++) {
                 dw[c] += part[(size_t)i * 2 * s->dim + c];
@@ -153,8 +152,8 @@ void cpu_norm_backward(struct device *d, Dev din, Dev dw, Dev db, Dev dout, Dev 
     if (dw.p)
         weights_backward(d, reals(dw), reals(db), reals(dout), reals(in), reals(stat), s, (const struct span *)block.p,
                          blocks, threads);
-#pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
-    for (long v = 0; v < n; v++)
+    SHARE_OUT(threads, (static), for (long v = 0; v < n; v++), {
         vector_backward((float *)vector_in(reals(din), s, s->in_stride, v), vector_in(reals(dout), s, s->out_stride, v),
                         vector_in(reals(in), s, s->in_stride, v), reals(w), reals(stat) + 2 * v, s);
+    })
 }

@@ -42,9 +42,8 @@ static void chunk_squares(double *part, const float *g, size_t n, int c)
 double cpu_sum_squares(struct device *d, Dev g, size_t n)
 {
     double part[CHUNKS], sum = 0;
-#pragma omp parallel for schedule(static) num_threads(d->threads) if (threads_for(d, 30.0 * n) > 1)
-    for (int c = 0; c < CHUNKS / STREAMS; c++)
-        chunk_squares(part, reals(g), n, c);
+    int threads = threads_for(d, 30.0 * n);
+    SHARE_OUT(threads, (static), for (int c = 0; c < CHUNKS / STREAMS; c++), { chunk_squares(part, reals(g), n, c); })
     for (int c = 0; c < CHUNKS; c++)
         sum += part[c];
     return sum;
@@ -73,9 +72,9 @@ void cpu_adamw(struct device *d, Dev w, Dev copy, Dev g, Dev m, Dev v, size_t n,
 {
     (void)copy;
     long items = (long)((n + UPDATE - 1) / UPDATE);
-#pragma omp parallel for schedule(static) num_threads(d->threads) if (threads_for(d, 100.0 * n) > 1)
-    for (long i = 0; i < items; i++) {
+    int threads = threads_for(d, 100.0 * n);
+    SHARE_OUT(threads, (static), for (long i = 0; i < items; i++), {
         size_t at = (size_t)i * UPDATE;
         adamw_weights(reals(w) + at, reals(g) + at, reals(m) + at, reals(v) + at, least(UPDATE, (long)(n - at)), a);
-    }
+    })
 }

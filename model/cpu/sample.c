@@ -171,8 +171,8 @@ void cpu_sample(struct device *d, const struct drawn *to, Dev logits, DevInt bit
 {
     if (V <= 0)
         return;
-#pragma omp parallel for schedule(dynamic, 16) num_threads(d->threads) if (threads_for(d, R * (90.0 * V + 10000)) > 1)
-    for (int r = 0; r < R; r++) {
+    int threads = threads_for(d, R * (90.0 * V + 10000));
+    SHARE_OUT(threads, (dynamic, 16), for (int r = 0; r < R; r++), {
         size_t at = to->place.p ? (size_t)to->place.p[r] : (size_t)r;
         struct sampled one = {.support = to->support.p ? to->support.p + at * (size_t)s->max_support : NULL};
         sample_row(&one, reals(logits) + (size_t)r * V, bits.p + 2 * (size_t)r, V, s,
@@ -182,5 +182,5 @@ void cpu_sample(struct device *d, const struct drawn *to, Dev logits, DevInt bit
         reals(to->entropy)[at] = one.entropy;
         if (to->supports.p)
             to->supports.p[at] = one.supports;
-    }
+    })
 }
