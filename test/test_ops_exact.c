@@ -408,7 +408,8 @@ static void test_sampled_logp(void **state)
         Dev logits = tensor_random(c, SLOTS * WORDS, 6), logp = tensor(c, SLOTS), entropy = tensor(c, SLOTS);
         for (size_t i = 0; i < SLOTS * WORDS; i++)
             floats(logits)[i] *= 5;
-        CALL(c, sample, token, logp, entropy, support, supports, logits, bits, SLOTS, WORDS, &how[k]);
+        struct drawn to = {token, {NULL}, logp, entropy, support, supports};
+        CALL(c, sample, &to, logits, bits, SLOTS, WORDS, &how[k]);
         struct entries e = {SLOTS, token, tensor_from(c, temperature, SLOTS), support, supports, KEPT};
         Dev again = tensor(c, SLOTS), entropy_again = tensor(c, SLOTS), stat = tensor(c, 4 * SLOTS);
         CALL(c, logp_forward, again, entropy_again, stat, logits, &e, 0, WORDS, WORDS);
@@ -474,7 +475,8 @@ static void check_law(struct context *c, const struct law *l)
     DevInt bits = ints(c, word, DRAWS * 2), token = ints(c, count, DRAWS), supports = ints(c, count, DRAWS),
            support = ints(c, kept, DRAWS * 4);
     Dev logits = tensor_from(c, row, DRAWS * 4), logp = tensor(c, DRAWS), entropy = tensor(c, DRAWS);
-    CALL(c, sample, token, logp, entropy, support, supports, logits, bits, DRAWS, 4, &l->s);
+    struct drawn to = {token, {NULL}, logp, entropy, support, supports};
+    CALL(c, sample, &to, logits, bits, DRAWS, 4, &l->s);
     CALL(c, download, p, logp, DRAWS);
     CALL(c, download, h, entropy, DRAWS);
     CALL(c, download_int, count, supports, DRAWS);
@@ -530,14 +532,15 @@ static void test_sampling_edges(void **state)
         DevInt token = ints(c, zero, 2), support = ints(c, zero, 6), supports = ints(c, zero, 2),
                bits = ints(c, ends, 4);
         Dev logits = tensor_from(c, row, 600), logp = tensor(c, 2), entropy = tensor(c, 2);
-        CALL(c, sample, token, logp, entropy, support, supports, logits, bits, 2, 300, &all);
+        struct drawn to = {token, {NULL}, logp, entropy, support, supports};
+        CALL(c, sample, &to, logits, bits, 2, 300, &all);
         CALL(c, download_int, got, token, 2);
         assert_int_equal(got[0], 10);
         assert_int_equal(got[1], 289);
-        CALL(c, sample, token, logp, entropy, support, supports, logits, bits, 2, 300, &greedy);
+        CALL(c, sample, &to, logits, bits, 2, 300, &greedy);
         CALL(c, download_int, got, token, 2);
         assert_int_equal(got[1], 10);
-        CALL(c, sample, token, logp, entropy, support, supports, logits, bits, 2, 300, &three);
+        CALL(c, sample, &to, logits, bits, 2, 300, &three);
         CALL(c, download_int, got, support, 6);
         for (int i = 0; i < 6; i++)
             assert_int_equal(got[i], 10 + i % 3);

@@ -76,7 +76,8 @@ static void blocks_of_vocabulary(struct context *c, int V, int supported)
     DevInt none = {NULL};
     e.target = ints(c, zero, R);
     e.temperature = tensor_from(c, temperature, R);
-    CALL(c, sample, e.target, logp, entropy, none, none, logits, ints(c, word, 2 * R), R, V, &how);
+    struct drawn to = {e.target, none, logp, entropy, none, none};
+    CALL(c, sample, &to, logits, ints(c, word, 2 * R), R, V, &how);
     for (int first = 0; first < V; first += block) {
         int ids = V - first < block ? V - first : block;
         CALL(c, logp_forward, logp2, entropy2, stat2, window_of(c, logits, R, V, first, ids), &e, first, ids, V);
