@@ -29,16 +29,20 @@ static void relax(void)
 #endif
 }
 
-void turn_wait(const struct turn *t, int ahead)
+/* Until the micro-batch before has passed so many turns. */
+static void wait_for(const struct turn *t, int turns)
 {
-    if (!t)
-        return;
-    int next = t->passed[1] + ahead;
-    for (int i = 0; __atomic_load_n(&t->passed[0], __ATOMIC_ACQUIRE) <= next; i++)
+    for (int i = 0; __atomic_load_n(&t->passed[0], __ATOMIC_ACQUIRE) < turns; i++)
         if (i < SPINS)
             relax();
         else
             sched_yield();
+}
+
+void turn_wait(const struct turn *t, int ahead)
+{
+    if (t)
+        wait_for(t, t->passed[1] + ahead + 1);
 }
 
 void turn_pass(const struct turn *t)
@@ -47,8 +51,10 @@ void turn_pass(const struct turn *t)
         __atomic_store_n(&t->passed[1], t->passed[1] + 1, __ATOMIC_RELEASE);
 }
 
+/* One that gives up leaves turns that it never took: they are not open before those of the micro-batch before are. */
 void turn_end(const struct turn *t)
 {
+    wait_for(t, INT_MAX);
     __atomic_store_n(&t->passed[1], INT_MAX, __ATOMIC_RELEASE);
 }
 
