@@ -128,12 +128,13 @@ static void move_to(struct trainer *t, const struct ops *ops, const char *model)
 {
     struct error e;
     struct session *s = &t->s;
-    int rows = t->micro_rows, store = t->tape.store, segments = t->layout.max_segments, groups = t->layout.max_groups;
-    int support = t->layout.max_support;
+    struct worker *w = t->worker; /* the only one: the case has one thread */
+    int rows = t->micro_rows, store = w->tape.store, segments = w->layout.max_segments, groups = w->layout.max_groups;
+    int support = w->layout.max_support;
     sampler_free(&t->sampler);
-    layout_free(&t->layout);
-    tape_free(&t->tape);
-    tape_free(&t->frozen_tape);
+    layout_free(&w->layout);
+    tape_free(&w->tape);
+    tape_free(&w->frozen_tape);
     model_free(&s->policy);
     model_free(&t->model[0]);
     device_close(&s->device);
@@ -141,11 +142,11 @@ static void move_to(struct trainer *t, const struct ops *ops, const char *model)
     assert_int_equal(model_create(&s->policy, &s->arch, 0, &s->device, 1, &e), 0);
     assert_int_equal(checkpoint_load(&s->policy, model, &e), 0);
     assert_int_equal(model_create(&t->model[0], &s->arch, 0, &s->device, 0, &e), 0);
-    tape_plan(&t->tape, &s->arch, &s->device, rows, rows, store, KEEP_ALL);
-    tape_plan(&t->frozen_tape, &s->arch, &s->device, rows, rows, store, KEEP_NOTHING);
-    tape_commit(&t->tape);
-    tape_commit(&t->frozen_tape);
-    layout_create(&t->layout, &s->device, s->arch.V, rows, segments, groups, rows, support);
+    tape_plan(&w->tape, &s->arch, &s->device, rows, rows, store, KEEP_ALL);
+    tape_plan(&w->frozen_tape, &s->arch, &s->device, rows, rows, store, KEEP_NOTHING);
+    tape_commit(&w->tape);
+    tape_commit(&w->frozen_tape);
+    layout_create(&w->layout, &s->device, s->arch.V, rows, segments, groups, rows, support);
 }
 
 static void open_parity(const struct parity *c)
@@ -239,11 +240,12 @@ static void compare_logits(struct trainer *t, const struct phase *ph, const stru
 {
     static double logits[1 << 14];
     struct result want = expect_result(ph->name, "logits", "");
-    micro_fill(t, 0, t->batch.groups, VIEW_WHOLE);
-    int64_t n = (int64_t)t->micro.entries * t->s.arch.V;
+    struct worker *w = t->worker;
+    micro_fill(t, w, 0, t->batch.groups, VIEW_WHOLE);
+    int64_t n = (int64_t)w->micro.entries * t->s.arch.V;
     assert_true(n <= (int64_t)(sizeof logits / sizeof *logits));
-    model_forward(&t->s.policy, &t->tape, &t->layout.rows, t->tape.kv, 0, t->tape.store);
-    model_logits(&t->s.policy, &t->tape, &t->layout, logits);
+    model_forward(&t->s.policy, &w->tape, &w->layout.rows, w->tape.kv, 0, w->tape.store);
+    model_logits(&t->s.policy, &w->tape, &w->layout, logits);
     compare_all(logits, n, &want, side, "logits", "");
     pooled = 0;
 }
