@@ -126,6 +126,59 @@ static void same_bytes_in_every_way(void **state)
     }
 }
 
+/* Every method: further models, critics, state between steps, losses that couple the batch, groups that are left out.
+ */
+static void every_method_in_every_way(void **state)
+{
+    static const char *const recipes[] = {"drpo",
+                                          "fapo",
+                                          "grpo",
+                                          "dr_grpo",
+                                          "dapo",
+                                          "rloo",
+                                          "reinforce_pp",
+                                          "gspo",
+                                          "cispo",
+                                          "ppo",
+                                          "tis",
+                                          "kl_estimators",
+                                          "grpo_lambda",
+                                          "gdpo",
+                                          "sar",
+                                          "crf",
+                                          "pf_ppo",
+                                          "vgpo",
+                                          "par",
+                                          "safe",
+                                          "grpo_s",
+                                          "mo_grpo",
+                                          "alp",
+                                          "rloo_lp",
+                                          "fl_gfn",
+                                          "flowrl",
+                                          "l1",
+                                          "hapo",
+                                          "fapo|variant=learned|prm.steps=1",
+                                          "par|variant=ppo",
+                                          "fl_gfn|variant=tb"};
+    (void)state;
+    for (int i = 0; i < (int)(sizeof recipes / sizeof *recipes); i++) {
+        char words[400], one[40], several[40];
+        snprintf(words, sizeof words,
+                 "rl|%s|model.preset=nano-llama|warmup.steps=30|warmup.batch=8|rl.steps=2|rollout.prompts=8|"
+                 "rollout.samples=4|rollout.max_new=12|eval.prompts=2|eval.samples=1|eval.every=0",
+                 recipes[i]);
+        snprintf(one, sizeof one, "method-%d", i);
+        snprintf(several, sizeof several, "method-%d-several", i);
+        strcat(words, "|run.threads=1");
+        train(one, words);
+        *strrchr(words, '|') = 0;
+        strcat(words, "|run.threads=3|run.micro=1");
+        train(several, words);
+        assert_same_run(one, several);
+    }
+}
+
 static void rows_of_the_log(void **state)
 {
     (void)state;
@@ -365,6 +418,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(same_bytes_in_every_way),
+        cmocka_unit_test(every_method_in_every_way),
         cmocka_unit_test(rows_of_the_log),
         cmocka_unit_test(seeds_differ),
         cmocka_unit_test(resolved_recipe_gives_the_same_run),
