@@ -16,20 +16,17 @@ int head_chunk(const struct ops *ops, int V)
     return n < GRADIENT_BLOCK ? GRADIENT_BLOCK : n;
 }
 
-static const long large_model = 30000000; /* weights */
-
-/* Where operations are long enough to be shared out, threads do better together: each weight is then read, and each
- * gradient added to, by one of them (dev/LOG.md: workers). */
-int micro_workers(const struct arch *a, const struct device *d)
+int micro_workers(const struct device *d)
 {
-    return d->ops == default_ops && arch_parameters(a) < large_model ? d->threads : 1;
+    return d->ops == default_ops ? d->threads : 1;
 }
 
 /* What many rows leave behind streams through memory; of a large model so do the weights and their gradient, once a
  * micro-batch (dev/LOG.md: micro-batches). */
 int micro_rows(const struct arch *a, const struct device *d)
 {
-    return d->ops == default_ops && arch_parameters(a) < large_model ? 512 : 2048;
+    static const long large = 30000000; /* weights */
+    return d->ops == default_ops && arch_parameters(a) < large ? 512 : 2048;
 }
 
 int micro_piece(int all, int workers, int most)

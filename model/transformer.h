@@ -189,8 +189,9 @@ struct layout {
 /* Entries that go through the head together: about a million logits, of a block of the vocabulary where the table walks
  * it in blocks; at least one gradient block. */
 int head_chunk(const struct ops *ops, int V);
-/* How many micro-batches are best computed side by side, a thread each; 1: all threads at one. */
-int micro_workers(const struct arch *a, const struct device *d);
+/* How many micro-batches are best computed side by side: on the processor one a thread, where there are that many and
+ * memory has room (dev/LOG.md: a micro-batch a thread). 1: all threads at one. */
+int micro_workers(const struct device *d);
 /* Rows of a micro-batch that suit the machine: enough to keep products busy, few enough for what they leave behind to
  * stay near. */
 int micro_rows(const struct arch *a, const struct device *d);

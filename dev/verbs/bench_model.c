@@ -100,7 +100,7 @@ static void fill_layout(const struct bench_model *m, struct layout *layout)
 static int micro_batches(const struct bench *b, const struct shape *s, const struct arch *a)
 {
     int n = 1, rows = s->prompt + s->samples * s->response;
-    int most = micro_piece(s->groups * rows, micro_workers(a, b->dev), micro_rows(a, b->dev));
+    int most = micro_piece(s->groups * rows, micro_workers(b->dev), micro_rows(a, b->dev));
     while (n < s->groups && (s->groups % n || s->groups / n * rows > most))
         n++;
     return n;
@@ -118,7 +118,7 @@ static void open_side(const struct bench_model *m, struct device *d, struct layo
 
 static void open_workers(struct bench_model *m)
 {
-    m->workers = micro_workers(&m->model.arch, m->b->dev);
+    m->workers = micro_workers(m->b->dev);
     if (m->passes < m->workers)
         m->workers = 1;
     m->passed = mem_alloc((size_t)m->passes + 1, sizeof *m->passed);

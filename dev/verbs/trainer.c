@@ -33,22 +33,15 @@ static struct plan plan_of(const struct session *s)
     return p;
 }
 
-/* Rows of a micro-batch: what suits the machine, at least one whole group. */
-static void plan_micro(struct trainer *t, const struct plan *p)
+/* Rows of a micro-batch: what suits machine and workers, at least one whole group. */
+static void plan_micro(struct trainer *t, const struct plan *p, int workers)
 {
     int asked = t->s.recipe.run.micro < p->groups ? t->s.recipe.run.micro : p->groups;
+    int all = p->groups * p->group_rows, suits = micro_rows(&t->s.arch, &t->s.device);
     t->micro_groups = asked > 0 ? asked : p->groups;
-    t->micro_rows = asked > 0 ? asked * p->group_rows : at_least(micro_rows(&t->s.arch, &t->s.device), p->group_rows);
-    if (t->micro_rows > p->groups * p->group_rows)
-        t->micro_rows = p->groups * p->group_rows;
-    t->micro_groups = t->micro_groups < p->groups ? t->micro_groups : p->groups;
-}
-
-/* Several only where every phase has micro-batches for all of them. */
-static int workers_for(const struct trainer *t, const struct plan *p)
-{
-    int n = micro_workers(&t->s.arch, &t->s.device);
-    return p->groups >= n ? n : 1;
+    t->micro_rows = asked > 0 ? asked * p->group_rows : at_least(micro_piece(all, workers, suits), p->group_rows);
+    if (t->micro_rows > all)
+        t->micro_rows = all;
 }
 
 /* A model like the policy; under adapters the two share the weights. */
@@ -317,6 +310,7 @@ static size_t plan_tapes(struct trainer *t, struct worker *w, const struct arch 
 /* Workers with their tapes, and the bytes of everything. */
 static double plan_workers(struct trainer *t, const struct plan *p, int workers, const struct arch *shape)
 {
+    plan_micro(t, p, workers);
     int store = t->micro_rows + t->micro_groups * (p->group_samples + 1) * KV_ALIGN;
     mem_free(t->worker);
     t->worker = mem_alloc((size_t)workers, sizeof *t->worker);
@@ -349,8 +343,10 @@ static int plan_memory(struct trainer *t, const struct plan *p, struct error *e)
     t->memory.policy = (double)model_bytes(&s->policy, 0);
     t->memory.sampler = (double)sampler_bytes(&t->sampler);
     t->memory.batch = batch_bytes(p);
-    double limit = session_memory_limit(s), need = plan_workers(t, p, workers_for(t, p), shape);
-    if (need > limit && t->workers > 1)
+    static const double little = 1 << 30; /* activations that need not be weighed against the model */
+    int workers = micro_workers(&s->device);
+    double limit = session_memory_limit(s), need = plan_workers(t, p, p->groups < workers ? 1 : workers, shape);
+    if (t->workers > 1 && (need > limit || t->memory.activations > t->memory.policy + little))
         need = plan_workers(t, p, 1, shape);
     if (need > limit) { /* fewer slots are slower and change nothing else */
         double rest = need - t->memory.sampler;
@@ -411,7 +407,6 @@ int trainer_reserve(struct trainer *t, struct error *e)
     if ((double)p.groups * t->s.max_prompt > INT_MAX)
         return fail(e, "%d prompts of up to %d tokens are too many for one step; lower rollout.prompts or batch",
                     p.groups, t->s.max_prompt);
-    plan_micro(t, &p);
     if (plan_memory(t, &p, e) || open_models(t, e))
         return -1;
     device_reserve(&t->s.device, t->scratch);
