@@ -27,7 +27,7 @@ else
     few=0 settings="trade late recheck" lengths="20 22 24 26 28 30 32 34"
 fi
 
-# Of five strengths a quick study and `late` take three.
+# Of five strengths a quick study, `late` and `recheck` take three.
 strengths() {
     if [ "$few" = 1 ]; then echo "$1 $3 $5"; else echo "$*"; fi
 }
@@ -81,6 +81,7 @@ sar='sar(form = $form, clip_ppl = $clip_ppl, gate_on_correct = $gate_on_correct)
     # First the facts on texts without re-checks, in which they are a larger share of the tokens.
     warm facts $facts warmup.steps=1000 model.context=144
     go_on recheck facts $recheck warmup.steps=250 warmup.lr=2e-3
+    few=1
     methods recheck 127 15 $recheck $small $common
 }
 go
