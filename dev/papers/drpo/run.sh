@@ -96,11 +96,11 @@ for setting in $settings; do
     # shellcheck disable=SC2086 # lengths are words
     sh dev/papers/drpo/equal.sh "$out/$setting.csv" DRPO $lengths >"$results/$setting-equal.md"
 done
-# From the start of a policy that solves its task: what goes, and what that costs.
-for setting in late solved; do
+# What goes, and what that costs.
+for setting in late recheck solved; do
     [ -d "$out/$setting" ] || continue # a quick study has no late
     need=15
-    [ $setting = solved ] || need=21
+    [ $setting = late ] && need=21
     "$program" compare "$out/$setting/runs" columns=before.sampled,before.sampled_length,sampled,sampled_length \
         "csv=$out/$setting-gone.csv" >"$out/$setting-gone.txt"
     sh dev/papers/drpo/gone.sh "$out/$setting-gone.csv" "$need" >"$results/$setting-gone.md"
