@@ -12,7 +12,7 @@
 #include "dev/verbs/report.h"   /* defines: report_curves */
 #include "dev/verbs/closing.h"  /* defines: report_opening, report_closing */
 #include "dev/verbs/loop.h"     /* declares what of this file the verb trace runs */
-#include "dev/verbs/micro.h"    /* defines: micro_each, micro_fill, group_kept */
+#include "dev/verbs/micro.h"    /* defines: micro_each, micro_fill, micro_mismatch, group_kept */
 #include "dev/verbs/prompts.h"  /* defines: next_item */
 #include "dev/verbs/resume.h"   /* defines: resume_checkpoint, resume_load */
 #include "dev/verbs/runlog.h"   /* defines: runlog_line, runlog_samples, struct timing */
@@ -250,37 +250,6 @@ static int collect_rollout(struct trainer *t, const struct phase *ph, struct err
 
 /* ---- forward and backward: a micro-batch is whole groups, the prompt stands once for all its responses ---- */
 
-/* Sampler against trainer: while the weights are those of the rollout, every log-probability must be the same number.
- */
-static void measure_mismatch(struct trainer *t, const struct micro *u)
-{
-    const double *logp = trainer_values(t, "policy", "logp");
-    double largest = metric_value(&t->metrics, "logp_mismatch_max", 0), sum = 0;
-    for (int j = 0; j < u->entries; j++) {
-        double d = fabs(logp[u->entry_token[j]] - t->batch.logp_rollout[u->entry_token[j]]);
-        largest = d > largest || isnan(d) ? d : largest;
-        sum += d;
-    }
-    metric_add(&t->metrics, "logp_mismatch_mean", sum, u->entries);
-    for (int i = 0; i < t->metrics.n; i++)
-        if (strcmp(t->metrics.metric[i].name, "logp_mismatch_max") == 0) {
-            t->metrics.metric[i].sum = largest;
-            return;
-        }
-    metric_add(&t->metrics, "logp_mismatch_max", largest, 1);
-}
-
-/* ---- step: one optimiser step on groups [g0, g1) of the batch ---- */
-
-/* Losses that couple the whole batch need every log-probability before the first gradient. */
-static int couples_batch(const struct phase *ph)
-{
-    for (int i = 0; i < ph->stages; i++)
-        if (ph->stage[i].stage->kind == STAGE_LOSS && ph->stage[i].stage->couples == COUPLES_BATCH)
-            return 1;
-    return 0;
-}
-
 /* What one optimiser step does with every micro-batch. */
 struct pass {
     const struct phase *phase;
@@ -303,7 +272,7 @@ static void forward_micro(struct trainer *t, struct worker *w, int g0, int g1, v
 static void group_losses(struct trainer *t, const struct micro *u, int g0, int g1, struct pass *p)
 {
     if (p->fresh && !phase_reads_behind(p->phase))
-        measure_mismatch(t, u);
+        micro_mismatch(t, u);
     for (int g = g0; !p->together && g < g1 && !p->status; g++)
         p->status = run_stages(t, p->phase, STAGE_LOSS, STAGE_REGULAR, g, g + 1, p->den, &p->loss, &p->e);
 }
@@ -326,7 +295,7 @@ static void train_micro(struct trainer *t, struct worker *w, int g0, int g1, voi
 static int micro_batches(struct trainer *t, const struct phase *ph, int g0, int g1, const struct denominators *den,
                          int fresh, double *loss, struct error *e)
 {
-    struct pass p = {.phase = ph, .den = den, .fresh = fresh, .together = couples_batch(ph)};
+    struct pass p = {.phase = ph, .den = den, .fresh = fresh, .together = phase_couples(ph)};
     if (p.together) {
         micro_each(t, g0, g1, forward_micro, &p);
         p.status = run_stages(t, ph, STAGE_LOSS, STAGE_REGULAR, g0, g1, den, &p.loss, &p.e);
@@ -338,6 +307,8 @@ static int micro_batches(struct trainer *t, const struct phase *ph, int g0, int 
         *e = p.e;
     return p.status;
 }
+
+/* ---- step: one optimiser step on groups [g0, g1) of the batch ---- */
 
 static double learning_rate(const struct phase *ph, long step)
 {

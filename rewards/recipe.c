@@ -320,6 +320,14 @@ int phase_reads_behind(const struct phase *p)
     return 0;
 }
 
+int phase_couples(const struct phase *p)
+{
+    for (int i = 0; i < p->stages; i++)
+        if (p->stage[i].stage->kind == STAGE_LOSS && p->stage[i].stage->couples == COUPLES_BATCH)
+            return 1;
+    return 0;
+}
+
 /* A recipe without a phase has one: RL on rollouts. */
 static void add_phase(struct ini *ini)
 {

@@ -139,6 +139,8 @@ int phase_trains(const struct phase *p, const char *model);
 int phase_trains_policy(const struct phase *p); /* `train = policy` */
 /* Its losses read what a model says behind the tokens: a reward model is trained, the policy takes no part. */
 int phase_reads_behind(const struct phase *p);
+/* A loss of the phase couples the whole batch: it needs every log-probability before the first gradient. */
+int phase_couples(const struct phase *p);
 void phase_forget(struct phase *p); /* what its stages remember */
 
 struct recipe_file {

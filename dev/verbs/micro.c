@@ -2,6 +2,7 @@
  * responses.
  */
 #include "micro.h"
+#include <math.h>
 #include <string.h>
 
 int group_kept(const struct batch *b, int g)
@@ -140,4 +141,22 @@ void micro_each(struct trainer *t, int g0, int g1, micro_work *work, void *conte
         workers = 1; /* who looks on sees one after the other */
     struct each x = {t, workers > 1 ? NULL : &t->s.device, work, context};
     turn_each(workers, n, t->passed, each_micro, &x);
+}
+
+void micro_mismatch(struct trainer *t, const struct micro *u)
+{
+    const double *logp = trainer_values(t, "policy", "logp");
+    double largest = metric_value(&t->metrics, "logp_mismatch_max", 0), sum = 0;
+    for (int j = 0; j < u->entries; j++) {
+        double d = fabs(logp[u->entry_token[j]] - t->batch.logp_rollout[u->entry_token[j]]);
+        largest = d > largest || isnan(d) ? d : largest;
+        sum += d;
+    }
+    metric_add(&t->metrics, "logp_mismatch_mean", sum, u->entries);
+    for (int i = 0; i < t->metrics.n; i++)
+        if (strcmp(t->metrics.metric[i].name, "logp_mismatch_max") == 0) {
+            t->metrics.metric[i].sum = largest;
+            return;
+        }
+    metric_add(&t->metrics, "logp_mismatch_max", largest, 1);
 }

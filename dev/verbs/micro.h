@@ -17,5 +17,8 @@ void micro_fill(struct trainer *t, struct worker *w, int g0, int g1, enum view v
  * groups stands between turn_wait(&w->turn, 0) and turn_pass(&w->turn), where all of before has been. */
 typedef void micro_work(struct trainer *t, struct worker *w, int g0, int g1, void *context);
 void micro_each(struct trainer *t, int g0, int g1, micro_work *work, void *context);
+/* Sampler against trainer, into the step's metrics: while the weights are those of the rollout, every log-probability
+ * of the micro-batch must be the same number. After channels_forward. */
+void micro_mismatch(struct trainer *t, const struct micro *u);
 
 #endif
