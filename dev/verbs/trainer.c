@@ -278,6 +278,35 @@ static void name_remedies(const struct trainer *t, const struct plan *p, double 
         text_addf(out, "; model.lora_rank=8 trains without gradient and moments of the weights");
 }
 
+static void free_micro(struct micro *m)
+{
+    void *all[] = {m->ids,      m->entry_row,   m->entry_target,  m->entry_token, m->support,
+                   m->supports, m->temperature, m->logp,          m->entropy,     m->glogp,
+                   m->gentropy, m->segment,     m->group_segment, m->group_entry};
+    for (unsigned i = 0; i < sizeof all / sizeof *all; i++)
+        mem_free(all[i]);
+}
+
+static void close_worker(struct worker *w)
+{
+    free_micro(&w->micro);
+    layout_free(&w->layout);
+    tape_free(&w->tape);
+    tape_free(&w->frozen_tape);
+    for (int i = 0; i < MAX_MODELS; i++)
+        tape_free(&w->own_tape[i]);
+    device_release_single(&w->one);
+}
+
+static void close_workers(struct trainer *t)
+{
+    for (int i = 0; i < t->workers; i++)
+        close_worker(&t->worker[i]);
+    mem_free(t->worker);
+    t->worker = NULL;
+    t->workers = 0;
+}
+
 /* The tapes of a worker. Returns the most scratch memory that an operation of theirs needs with all threads. */
 static size_t plan_tapes(struct trainer *t, struct worker *w, const struct arch *shape, int store)
 {
@@ -312,7 +341,7 @@ static double plan_workers(struct trainer *t, const struct plan *p, int workers,
 {
     plan_micro(t, p, workers);
     int store = t->micro_rows + t->micro_groups * (p->group_samples + 1) * KV_ALIGN;
-    mem_free(t->worker);
+    close_workers(t); /* of an earlier plan */
     t->worker = mem_alloc((size_t)workers, sizeof *t->worker);
     t->workers = workers;
     size_t scratch = 0, activations = 0;
@@ -422,26 +451,6 @@ int trainer_reserve(struct trainer *t, struct error *e)
     return 0;
 }
 
-static void free_micro(struct micro *m)
-{
-    void *all[] = {m->ids,      m->entry_row,   m->entry_target,  m->entry_token, m->support,
-                   m->supports, m->temperature, m->logp,          m->entropy,     m->glogp,
-                   m->gentropy, m->segment,     m->group_segment, m->group_entry};
-    for (unsigned i = 0; i < sizeof all / sizeof *all; i++)
-        mem_free(all[i]);
-}
-
-static void close_worker(struct worker *w)
-{
-    free_micro(&w->micro);
-    layout_free(&w->layout);
-    tape_free(&w->tape);
-    tape_free(&w->frozen_tape);
-    for (int i = 0; i < MAX_MODELS; i++)
-        tape_free(&w->own_tape[i]);
-    device_release_single(&w->one);
-}
-
 void trainer_close(struct trainer *t)
 {
     for (int i = 0; i < t->batch.max_groups && t->item; i++)
@@ -452,9 +461,7 @@ void trainer_close(struct trainer *t)
         t->cut,       t->passed};
     for (unsigned i = 0; i < sizeof all / sizeof *all; i++)
         mem_free(all[i]);
-    for (int i = 0; i < t->workers; i++)
-        close_worker(&t->worker[i]);
-    mem_free(t->worker);
+    close_workers(t);
     text_free(&t->text);
     for (int i = 0; i < t->milestones; i++)
         shown_free(&t->milestone[i].shown);

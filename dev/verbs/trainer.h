@@ -15,9 +15,9 @@ struct micro {
     int *group_segment, *group_entry; /* first of each group, one more at the end */
 };
 
-/* What computes a micro-batch. A small model has several on the processor, a thread each, which share out the
- * micro-batches of a step: nothing but the order of their sums makes one wait for another. Otherwise there is one, and
- * its operations have all threads. */
+/* What computes a micro-batch. On the processor there are several where memory has room, a thread each, which share out
+ * the micro-batches of a step: nothing but the order of their sums makes one wait for another. Otherwise there is one,
+ * and its operations have all threads. */
 struct worker {
     struct device *dev; /* the session's, or, where several work side by side, `one` */
     struct device one;  /* the device with one thread, and scratch memory of its own */
