@@ -85,6 +85,8 @@ const struct ops cuda_bf16_ops = {.name = "cuda bf16",
                                   .real_bytes = sizeof(float),
                                   .open = gpu_open,
                                   .close = gpu_close,
+                                  .copy_numbers = cuda_weight_reals,
+                                  .copy_rows = cuda_copy_rows,
                                   .bf16 = 1,
                                   .prepare = cuda16_prepare,
                                   CUDA_ROWS(_bf16)};

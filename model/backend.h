@@ -1,6 +1,6 @@
-/* The contract of every tensor operation. One table of functions per device: backend_cpu.c (fast, fp32),
- * backend_ref.c (plain loops in double: what readers read and tests compare with), later CUDA.
- * This file is valid C11 and C++.
+/* The contract of every tensor operation. One table of functions per device and precision: backend_cpu.c (fast; fp32,
+ * or products in bf16), backend_ref.c (plain loops in double: what readers read and tests compare with), CUDA. This
+ * file is valid C11 and C++.
  *
  * Letters, everywhere:
  *   T rows (tokens of a packed batch)    C width of the residual stream     V vocabulary
@@ -17,6 +17,7 @@
  * - Parameter gradients are sums over rows in blocks (struct rows.blocks): in each block one chain of fused
  *   multiply-adds from zero in row order, then one addition into the gradient, blocks in order. Blocks never cross
  *   groups, so the result does not depend on how groups are cut into micro-batches.
+ * - Products in bf16 on the CPU have another sequence, as fixed: cpu/bf16.h. Those of CUDA are product16.cuh's.
  * - Nothing allocates except alloc. Scratch memory is dev->scratch, reserved beforehand from scratch_bytes.
  */
 #ifndef BACKEND_H
@@ -40,9 +41,10 @@ struct device {
     int rank, world; /* 0 and 1 */
     void *scratch;   /* device_reserve */
     size_t scratch_bytes;
-    int inexact;   /* the sampler's numbers are not the trainer's bit for bit: ops->prepare found so */
-    void *state;   /* the table's own */
-    size_t memory; /* bytes that a run may plan with: of the machine, or free on the GPU when it was opened */
+    int inexact;      /* the sampler's numbers are not the trainer's bit for bit: ops->prepare found so */
+    void *state;      /* the table's own */
+    const char *slow; /* why it computes its precision more slowly than fp32, or NULL */
+    size_t memory;    /* bytes that a run may plan with: of the machine, or free on the GPU when it was opened */
 };
 
 /* Keys and values of the past. A region holds tokens base .. base+cap of a store (base and cap multiples of KV_ALIGN);
@@ -121,6 +123,7 @@ struct adamw {
     float lr, beta1, beta2, eps, weight_decay;
     float correction1, correction2; /* 1 - beta^t */
     float grad_scale;               /* gradient is multiplied by it first: clipping */
+    int N, K;                       /* of the matrix, with a copy of it only */
 };
 
 enum scratch_row { SCRATCH_LINEAR, SCRATCH_ATTENTION, SCRATCH_HEAD, SCRATCH_NORM, SCRATCH_SAMPLE };
@@ -133,16 +136,22 @@ struct scratch_shape {
 enum { RECORDS = 64 };
 
 struct ops {
-    const char *name;  /* "cpu", "ref", "cuda" */
+    const char *name;  /* "cpu", "ref", "cuda"; "cpu bf16", "cuda bf16" */
     size_t real_bytes; /* of one real: 4, or 8 in the reference */
+    int processor;     /* 1: rows run on d->threads of the processor, in its memory */
     /* Sets up and takes down what the table needs beside memory, in d->state; NULL: nothing. Called by device_open,
      * device_close. */
     int (*open)(struct device *d, struct error *e);
     void (*close)(struct device *d);
-    /* 1: a table in mixed precision. Matrices lie plainly as [N][K] and have a copy in bf16 besides (model_matrix),
-     * which is what linear rows read; their other operands, and what goes into and comes out of elementwise rows,
-     * gather, copy and a norm's output may be of either kind. transformer.c says which tensors are bf16. 0: no handle
-     * is. */
+    /* Mixed precision, first half: matrices have copies for products in numbers of 16 bits, which linear rows read in
+     * their place (model_matrix). copy_numbers: numbers of the copy of W[N][K], in a layout of the table's; the copy of
+     * its rows from n on, a multiple of 32, begins copy_numbers(n, K) behind the copy's. copy_rows: rows row ..
+     * row+rows of it follow the weights; adamw does so for a whole matrix. NULL, both: linear rows read W. */
+    size_t (*copy_numbers)(int N, int K);
+    void (*copy_rows)(struct device *d, Dev copy, Dev W, int row, int rows, int N, int K);
+    /* Second half. 1: the other operands of linear rows, and what goes into and comes out of elementwise rows, gather,
+     * copy and a norm's output may be in bf16, too; transformer.c says which tensors are. 0: reals, which linear rows
+     * round themselves. */
     int bf16;
     /* Chooses once how products with matrices W[N][K] are computed, with a result in bf16 or not, with a bias or not;
      * sets d->inexact when a row of the result depends on how many there are. NULL: nothing to choose. */
@@ -262,11 +271,11 @@ struct ops {
     /* ---- optimiser, over any n reals ---- */
     double (*sum_squares)(struct device *d, Dev g, size_t n); /* in double, fixed order; waits */
     /* g' = g*grad_scale; m = b1 m + (1-b1) g'; v = b2 v + (1-b2) g'^2; w -= lr (m/c1 / (sqrt(v/c2) + eps) +
-     * weight_decay w); copy: the new w in bf16 too, {NULL}: not wanted */
+     * weight_decay w); copy: that of the matrix a->N x a->K follows, {NULL}: there is none */
     void (*adamw)(struct device *d, Dev w, Dev copy, Dev g, Dev m, Dev v, size_t n, const struct adamw *a);
 };
 
-extern const struct ops cpu_ops, ref_ops;
+extern const struct ops cpu_ops, cpu_bf16_ops, ref_ops;
 extern const struct ops cuda_ops, cuda_bf16_ops; /* train_rl.cu */
 extern const struct ops *const default_ops; /* cpu_ops; in the debug build ref_ops, because it is there to be read */
 
@@ -285,7 +294,7 @@ static inline DevInt dev_int_at(DevInt x, size_t n)
 int device_open(struct device *d, const struct ops *ops, int threads, struct error *e);
 /* As a recipe's run.device names it: "cpu", "cuda" (fails where there is none), or "auto": the GPU where program and
  * machine have one; a program built for a GPU says in a line when it finds none, and takes the processor. bf16: in
- * mixed precision, which the processor refuses. */
+ * mixed precision; it says in a line when that is slower here than fp32. */
 int device_open_named(struct device *d, const char *name, int bf16, int threads, struct error *e);
 /* The same device with one thread, for work that goes on beside others': it has scratch memory of its own, which
  * device_release_single frees. */

@@ -656,6 +656,7 @@ static void ref_adamw(struct device *d, Dev w, Dev copy, Dev g, Dev m, Dev v, si
 const struct ops ref_ops = {
     .name = "ref",
     .real_bytes = sizeof(double),
+    .processor = 1,
     .alloc = ref_alloc,
     .release = ref_release,
     .upload = ref_upload,

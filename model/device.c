@@ -21,6 +21,9 @@ static const char *missing_instructions(void)
 #ifdef __AVX512DQ__
     NEED("avx512dq")
 #endif
+#ifdef __AVX512BF16__
+    NEED("avx512bf16")
+#endif
 #ifdef __AVX512BW__
     NEED("avx512bw")
 #endif
@@ -67,12 +70,14 @@ int device_open(struct device *d, const struct ops *ops, int threads, struct err
     return ops->open ? ops->open(d, e) : 0;
 }
 
-/* The processor, which has one precision. */
+/* In bf16 the debug build has the fast rows as well: there are no others. */
 static int open_processor(struct device *d, int bf16, int threads, struct error *e)
 {
-    if (bf16)
-        return fail(e, "run.precision=bf16: the processor computes in fp32 only; leave it at fp32, or run on a GPU");
-    return device_open(d, default_ops, threads, e);
+    if (device_open(d, bf16 ? &cpu_bf16_ops : default_ops, threads, e))
+        return -1;
+    if (d->slow)
+        fprintf(stderr, "run.precision=bf16: %s, so bf16 is computed more slowly than fp32 here\n", d->slow);
+    return 0;
 }
 
 int device_open_named(struct device *d, const char *name, int bf16, int threads, struct error *e)

@@ -45,7 +45,7 @@ enum { PREFILL_ROWS = 512, CARD_SLOTS = 1024, THREAD_SLOTS = 64 };
  */
 int sampler_slots(const struct device *d, int all)
 {
-    int most = d->ops == default_ops ? THREAD_SLOTS * d->threads : CARD_SLOTS;
+    int most = d->ops->processor ? THREAD_SLOTS * d->threads : CARD_SLOTS;
     return all < most ? all : most;
 }
 
@@ -70,7 +70,7 @@ static int workers_for(const struct device *d, const struct arch *a, int slots)
 {
     enum { LEAST_SLOTS = 8 };
     static const long small = 4000000; /* weights that both keep near */
-    int apart = d->ops == default_ops && d->threads > 1 && arch_parameters(a) < small;
+    int apart = d->ops->processor && d->threads > 1 && arch_parameters(a) < small;
     return apart && slots / d->threads >= LEAST_SLOTS ? d->threads : 0;
 }
 

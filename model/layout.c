@@ -18,7 +18,7 @@ int head_chunk(const struct ops *ops, int V)
 
 int micro_workers(const struct device *d)
 {
-    return d->ops == default_ops ? d->threads : 1;
+    return d->ops->processor ? d->threads : 1;
 }
 
 /* What many rows leave behind streams through memory; of a large model so do the weights and their gradient, once a
@@ -26,7 +26,7 @@ int micro_workers(const struct device *d)
 int micro_rows(const struct arch *a, const struct device *d)
 {
     static const long large = 30000000; /* weights */
-    return d->ops == default_ops && arch_parameters(a) < large ? 512 : 2048;
+    return d->ops->processor && arch_parameters(a) < large ? 512 : 2048;
 }
 
 int micro_piece(int all, int workers, int most)

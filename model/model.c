@@ -53,6 +53,9 @@ static int add_tensor(struct model *m, enum tensor_kind kind, int N, int K, doub
     t->offset = m->reals;
     t->reals = kind == TENSOR_TABLE ? (size_t)N * K : m->dev->ops->weight_reals(N, K);
     m->reals += (t->reals + 15) / 16 * 16; /* keeps every tensor aligned for vector loads */
+    t->copy = m->copies;
+    if (kind == TENSOR_MATRIX && m->dev->ops->copy_numbers)
+        m->copies += (m->dev->ops->copy_numbers(N, K) + 31) / 32 * 32;
     return m->tensors++;
 }
 
@@ -124,9 +127,9 @@ static int list_tensors(struct model *m, int small, struct error *e)
     m->normf_w = add_vector(m, 1, a->C, 1, "normf.w", 0);
     m->normf_b = add_vector(m, a->norm == NORM_LAYER, a->C, 0, "normf.b", 0);
     m->head = a->tied ? m->wte : add_tensor(m, TENSOR_MATRIX, a->V, a->C, init_std(a, small, a->C, 0), 0, "head", 0);
-    size_t before = m->reals;
+    size_t before = m->reals, copies_before = m->copies;
     if (a->lora.rank) {
-        m->reals = 0; /* a buffer of their own */
+        m->reals = m->copies = 0; /* a buffer of their own */
         if (add_adapters(m, e))
             return -1;
     }
@@ -135,8 +138,11 @@ static int list_tensors(struct model *m, int small, struct error *e)
         m->value_b = add_vector(m, 1, 1, 0, "value.b", 0);
     }
     m->own_reals = m->reals;
-    if (a->lora.rank)
+    m->own_copies = m->copies;
+    if (a->lora.rank) {
         m->reals = before;
+        m->copies = copies_before;
+    }
     return 0;
 }
 
@@ -185,13 +191,13 @@ static struct weights *create_weights(struct model *m)
     struct weights *w = mem_alloc(1, sizeof *w);
     int rotary = a->position == POSITION_ROTARY;
     arena_want(&w->arena, "weights", m->reals * m->dev->ops->real_bytes);
-    arena_want(&w->arena, "weights in bf16", m->dev->ops->bf16 ? m->reals * sizeof(uint16_t) : 0);
+    arena_want(&w->arena, "matrices in bf16", m->copies * sizeof(uint16_t));
     if (rotary)
         arena_want(&w->arena, "rotary table", (size_t)a->context * a->D * m->dev->ops->real_bytes);
     struct arena_memory memory = device_memory(m->dev);
     arena_commit(&w->arena, &memory);
     m->param.p = arena_at(&w->arena, 0);
-    if (m->dev->ops->bf16)
+    if (m->copies)
         m->param16 = (Dev){arena_at(&w->arena, 1), 1};
     if (rotary) {
         m->rope.p = arena_at(&w->arena, 2);
@@ -208,14 +214,13 @@ static void create_own(struct model *m, int trainable)
         Dev *to;
         const char *name;
         size_t bytes;
-    } part[] = {
-        {&m->own, "adapters", m->arch.lora.rank ? bytes : 0},
-        {&m->own16, "adapters in bf16", m->arch.lora.rank && m->dev->ops->bf16 ? m->own_reals * sizeof(uint16_t) : 0},
-        {&m->grad, "gradient", trainable ? bytes : 0},
-        {&m->moment1, "first moments", trainable ? bytes : 0},
-        {&m->moment2, "second moments", trainable ? bytes : 0},
-        {&m->grad_lookup, "gradient of the embedding's lookups",
-         trainable && m->arch.tied && !m->arch.lora.rank ? m->tensor[m->wte].reals * real : 0}};
+    } part[] = {{&m->own, "adapters", m->arch.lora.rank ? bytes : 0},
+                {&m->own16, "adapters in bf16", m->arch.lora.rank ? m->own_copies * sizeof(uint16_t) : 0},
+                {&m->grad, "gradient", trainable ? bytes : 0},
+                {&m->moment1, "first moments", trainable ? bytes : 0},
+                {&m->moment2, "second moments", trainable ? bytes : 0},
+                {&m->grad_lookup, "gradient of the embedding's lookups",
+                 trainable && m->arch.tied && !m->arch.lora.rank ? m->tensor[m->wte].reals * real : 0}};
     enum { PARTS = sizeof part / sizeof *part };
     int block[PARTS];
     for (int i = 0; i < PARTS; i++)
@@ -403,20 +408,25 @@ void model_write(struct model *m, int tensor, int which, int row, int rows, cons
         model_round(m, tensor, row, rows);
 }
 
+Dev model_copy_of(const struct model *m, int tensor)
+{
+    const struct tensor *t = &m->tensor[tensor];
+    Dev copies = tensor < m->first ? m->param16 : m->own16;
+    return copies.p && t->kind == TENSOR_MATRIX ? dev_at(m->dev, copies, t->copy) : (Dev){0};
+}
+
 Dev model_matrix(const struct model *m, int tensor)
 {
-    size_t at = m->tensor[tensor].offset;
-    Dev copy = tensor < m->first ? m->param16 : m->own16;
-    return copy.p ? dev_at(m->dev, copy, at) : dev_at(m->dev, tensor < m->first ? m->param : m->own, at);
+    Dev copy = model_copy_of(m, tensor);
+    return copy.p ? copy : buffer_of(m, tensor, 0);
 }
 
 void model_round(const struct model *m, int tensor, int row, int rows)
 {
-    size_t K = (size_t)m->tensor[tensor].K, at = m->tensor[tensor].offset + (size_t)row * K;
-    Dev copy = tensor < m->first ? m->param16 : m->own16;
+    const struct tensor *t = &m->tensor[tensor];
+    Dev copy = model_copy_of(m, tensor);
     if (copy.p)
-        m->dev->ops->copy(m->dev, dev_at(m->dev, copy, at), dev_at(m->dev, tensor < m->first ? m->param : m->own, at),
-                          (size_t)rows * K);
+        m->dev->ops->copy_rows(m->dev, copy, buffer_of(m, tensor, 0), row, rows, t->N, t->K);
 }
 
 uint64_t model_hash(const struct model *m)

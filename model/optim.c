@@ -39,12 +39,15 @@ void model_step(struct model *m, const struct optimiser *o, double grad_norm)
                          0,
                          (float)(1 - pow(beta1, (double)m->steps)),
                          (float)(1 - pow(beta2, (double)m->steps)),
-                         (float)scale};
+                         (float)scale,
+                         0,
+                         0};
     for (int i = m->first; i < m->tensors; i++) {
         const struct tensor *t = &m->tensor[i];
-        Dev copy = m->own16.p ? dev_at(d, m->own16, t->offset) : (Dev){0};
         step.weight_decay = t->decay ? (float)o->weight_decay : 0;
-        d->ops->adamw(d, dev_at(d, m->own, t->offset), copy, dev_at(d, m->grad, t->offset),
+        step.N = t->N;
+        step.K = t->K;
+        d->ops->adamw(d, dev_at(d, m->own, t->offset), model_copy_of(m, i), dev_at(d, m->grad, t->offset),
                       dev_at(d, m->moment1, t->offset), dev_at(d, m->moment2, t->offset), t->reals, &step);
     }
 }

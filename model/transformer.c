@@ -356,7 +356,9 @@ void model_forward(const struct model *m, struct tape *t, const struct rows *r, 
 /* The rows of the output matrix, or its gradient, from id `first` on; {NULL} stays. */
 static Dev from_id(const struct model *m, Dev W, int first)
 {
-    return W.p ? dev_at(m->dev, W, m->dev->ops->weight_reals(first, m->arch.C)) : W;
+    const struct ops *op = m->dev->ops;
+    size_t before = W.bf16 ? op->copy_numbers(first, m->arch.C) : op->weight_reals(first, m->arch.C);
+    return W.p ? dev_at(m->dev, W, before) : W;
 }
 
 /* Logits of the entries first_entry .. + n and the ids first .. + ids: [n][ids] in t->logits. */

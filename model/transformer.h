@@ -64,6 +64,7 @@ struct tensor {
     enum tensor_kind kind;
     int N, K;
     size_t offset, reals; /* in its parameter buffer, in reals, padded */
+    size_t copy;          /* of a matrix: where its copy for products stands, in 16-bit numbers */
     int decay;            /* weight decay applies (matrices and tables) */
     double std;           /* of the initial values, normal; 0: constant `fill` */
     double bound;         /* above 0: they are uniform between -bound and bound instead */
@@ -115,9 +116,10 @@ struct model {
     int adapters;                         /* first + 2 (i adapters + j) and the next */
     int plain;                            /* all B are 0 and stay so: adapters need not be computed */
     size_t reals, own_reals;              /* of the parameter buffers */
+    size_t copies, own_copies;            /* of the copies for products, in 16-bit numbers */
     Dev param;                            /* [reals] all tensors; with adapters those before `first` */
     Dev own;                              /* [own_reals] tensors from `first` on; param without adapters */
-    Dev param16, own16;                   /* the same in bf16, for products; {NULL} where the table has none */
+    Dev param16, own16;                   /* copies of their matrices for products; {NULL} where the table has none */
     Dev grad, moment1, moment2;           /* [own_reals]; {NULL} in a frozen model */
     Dev grad_lookup;         /* wte's gradient from the embedding when the head shares it: kept apart so that the
                                 order of sums does not depend on micro-batches; added in model_step. {NULL} with adapters */
@@ -155,9 +157,11 @@ void model_free(struct model *m);
 void model_read(const struct model *m, int tensor, int which, int row, int rows, double *to);
 void model_write(struct model *m, int tensor, int which, int row, int rows, const double *from);
 uint64_t model_hash(const struct model *m); /* of all weights, layout-independent */
-/* A matrix as products read it: the weights, or their copy in bf16. model_round makes rows of that copy follow the
+/* A matrix as products read it: the weights, or their copy in bf16 (any other tensor: the weights). model_round makes
+ * rows of that copy follow the
  * weights (nothing to do without one); model_write, model_copy and model_step do so by themselves. */
 Dev model_matrix(const struct model *m, int tensor);
+Dev model_copy_of(const struct model *m, int tensor); /* {NULL}: there is no copy */
 void model_round(const struct model *m, int tensor, int row, int rows);
 /* Chooses how the products of the model are computed (ops->prepare), once a shape of matrix; when it is created. */
 void model_prepare(const struct model *m);

@@ -121,7 +121,8 @@ static const struct key_row run_keys[] = {
      KEY_U64,
      0},
     CHOICE(run_config, precision, "fp32", "fp32|bf16",
-           "bf16: matrices and their inputs in 16 bits, sums and trained weights in 32; on a GPU only."),
+           "bf16: what is multiplied with matrices in 16 bits, sums and trained weights in 32; faster on a GPU and on "
+           "processors with AMX."),
     INT(run_config, log_samples, "4", 0, 65536, "Rollouts written to samples.jsonl at each logged step."),
     LOCAL_INT(threads, "0", 0, 4096, "Threads; 0: one a core."),
     LOCAL_INT(micro, "0", 0, 65536, "Groups a micro-batch; 0: as memory allows."),

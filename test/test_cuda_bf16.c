@@ -289,7 +289,7 @@ static void test_optimiser(void **state)
     struct context *c = &s->c[CPU1];
     enum { N = 300, TIMES = 40 };
     static double ones[N], w[N], copy[N], first[N];
-    const struct adamw o = {1e-3f, 0.9f, 0.95f, 1e-8f, 0, 1, 1, 1};
+    const struct adamw o = {1e-3f, 0.9f, 0.95f, 1e-8f, 0, 1, 1, 1, 0, 0};
     for (int i = 0; i < N; i++) {
         ones[i] = 1;
         first[i] = (float)(2 + 0.5 * value(7, (uint64_t)i));

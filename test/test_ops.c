@@ -564,7 +564,7 @@ static void test_sample(void **state)
 static size_t run_optimiser(struct context *c, const void *spec, double *out)
 {
     size_t n = (size_t) * (const int *)spec, at = 0;
-    const struct adamw a = {0.01f, 0.9f, 0.95f, 1e-8f, 0.1f, 1 - 0.9f, 1 - 0.95f, 0.5f};
+    const struct adamw a = {0.01f, 0.9f, 0.95f, 1e-8f, 0.1f, 1 - 0.9f, 1 - 0.95f, 0.5f, 0, 0};
     Dev w = tensor_random(c, n, 101), g = tensor_random(c, n, 102), m = tensor_random(c, n, 103), v = tensor(c, n),
         none = {NULL};
     double *square = calloc(n + 1, sizeof *square);
@@ -590,7 +590,7 @@ static void test_optimiser(void **state)
 static void test_adamw_padding(void **state)
 {
     struct context *c = &suite_of(state)->c[CPU1];
-    const struct adamw a = {0.01f, 0.9f, 0.95f, 1e-8f, 0.1f, 1 - 0.9f, 1 - 0.95f, 0.5f};
+    const struct adamw a = {0.01f, 0.9f, 0.95f, 1e-8f, 0.1f, 1 - 0.9f, 1 - 0.95f, 0.5f, 0, 0};
     double out[40 * 3];
     Dev w = weight_random(c, 40, 3, 1), g = weight_random(c, 40, 3, 2), m = weight_random(c, 40, 3, 3),
         v = weight_random(c, 40, 3, 3), none = {NULL};

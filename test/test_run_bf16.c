@@ -1,10 +1,12 @@
-/* Runs in mixed precision, the kernels and the library on the host (cuda_host.h): a library whose rows do not depend on
- * their number gives a mismatch of 0; one that can be told to do so is told; with one that cannot the run says so,
- * logs the difference, and takes logp_old from the trainer. */
+/* Runs in mixed precision. On the GPU, the kernels and the library on the host (cuda_host.h): a library whose rows do
+ * not depend on their number gives a mismatch of 0; one that can be told to do so is told; with one that cannot the run
+ * says so, logs the difference, and takes logp_old from the trainer. On the processor: one run in every way of
+ * computing it. */
 #define FOLDER "/tmp/test_run_bf16.XXXXXX"
 #define WITH_CUDA
 #include "cuda_table.c"
 #include "../model/device.c"
+#include "../model/base/clock.h"
 #include "runs.h"
 
 /* The clip is so narrow that a ratio which is not 1 is clipped; tis says by how much logp_old is not the sampler's. */
@@ -66,13 +68,78 @@ static void library_that_depends_on_rows(void **state)
     assert_true(largest("stubborn", "clip_share") == 0);
 }
 
-static void the_processor_refuses(void **state)
+/* On the processor: other models, adapters and a value head beside the policy; every way of computing gives one run. */
+static const char processor[] = "[task]\nname = chain\nbare = 0.3\n[model]\npreset = nano-llama\n"
+                                "[run]\nprecision = bf16\n[rollout]\nprompts = 6\nsamples = 4\nmax_new = 16\n"
+                                "[eval]\nprompts = 10\nevery = 2\nsamples = 2\n"
+                                "[models]\nref = init frozen\ncritic = init head=scalar\n"
+                                "[stages]\nscore = outcome\nshape = sum\ncredit = last, gae\n"
+                                "advantage = whiten\nloss = clip, value(coef = 0.1)\nregular = kl(coef = 0.05)\n"
+                                "[phase warmup]\nsource = gold\nsteps = 20\nbatch = 8\nlr = 6e-3\nloss = nll\n"
+                                "[phase rl]\nsource = rollout\nsteps = 3\nlr = 1e-3\nreset_optimiser = true\n";
+static const char *const ways[] = {"run.threads=1",
+                                   "run.threads=3",
+                                   "run.micro=1",
+                                   "rollout.slots=4",
+                                   "run.threads=2|run.micro=3|rollout.slots=7",
+                                   "model.recompute=1|run.threads=2"};
+
+static void on_the_processor(const char *name, const char *more)
+{
+    char path[600], words[1600], run[40], first[40];
+    write_recipe("processor.ini", processor);
+    snprintf(first, sizeof first, "%s-0", name);
+    for (int w = 0; w < (int)(sizeof ways / sizeof *ways); w++) {
+        snprintf(run, sizeof run, "%s-%d", name, w);
+        snprintf(words, sizeof words, "rl|%s|run.device=cpu|%s%s", in_folder(path, "processor.ini"), ways[w], more);
+        train(run, words);
+        assert_same_run(first, run);
+    }
+    assert_true(largest(first, "logp_mismatch_max") == 0);
+}
+
+static void the_processor_in_every_way(void **state)
+{
+    (void)state;
+    on_the_processor("cpu", "");
+    on_the_processor("lora", "|model.lora_rank=3|rl.lr=3e-3");
+}
+
+/* Stopped and gone on with, up to five times; not in the other precision. */
+static void the_processor_goes_on(void **state)
+{
+    (void)state;
+    char path[600], words[1600];
+    int stops = 0, status;
+    write_recipe("processor.ini", processor);
+    snprintf(words, sizeof words, "rl|%s|run.device=cpu|run.threads=1", in_folder(path, "processor.ini"));
+    double begin = clock_now();
+    train("undisturbed", words);
+    double part = (clock_now() - begin) / 3;
+    status = call("%s|run.out=%s/stopped|run.max_seconds=%g", words, folder, part);
+    while (status == 130 && stops++ < 5) {
+        assert_int_equal(call("rl|run.resume=%s/stopped|run.device=cpu|run.precision=fp32", folder), 1);
+        assert_printed("precision = bf16");
+        status = call("rl|run.resume=%s/stopped|run.device=cpu|run.threads=2|run.max_seconds=%g", folder,
+                      stops < 5 ? part : 0);
+    }
+    assert_int_equal(status, 0);
+    assert_true(stops > 0);
+    assert_same_run("undisturbed", "stopped");
+}
+
+/* The two precisions are two runs. */
+static void the_precisions_differ(void **state)
 {
     (void)state;
     char path[600];
-    write_recipe("all.ini", recipe);
-    assert_int_equal(call("rl|%s|run.device=cpu|run.out=%s/none", in_folder(path, "all.ini"), folder), 1);
-    assert_printed("run.precision=bf16: the processor computes in fp32 only");
+    write_recipe("processor.ini", processor);
+    in_folder(path, "processor.ini");
+    snprintf(path + strlen(path), 40, "|run.precision=fp32");
+    char words[700];
+    snprintf(words, sizeof words, "rl|%s|run.device=cpu|run.threads=1", path);
+    train("single", words);
+    assert_false(same_lines("single", "cpu-0", "log.jsonl"));
 }
 
 int main(void)
@@ -80,7 +147,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(exact_library),
         cmocka_unit_test(library_that_depends_on_rows),
-        cmocka_unit_test(the_processor_refuses),
+        cmocka_unit_test(the_processor_in_every_way),
+        cmocka_unit_test(the_processor_goes_on),
+        cmocka_unit_test(the_precisions_differ),
     };
     return empty_input() ? 1 : cmocka_run_group_tests_name("runs in mixed precision", tests, set_up, tear_down);
 }

@@ -24,7 +24,7 @@ static int open_session(struct session *s, struct error *e)
     s->max_gold = s->task.longest_gold + 1;
     s->arch = the_arch;
     s->small_init = SMALL_INIT;
-    if (device_open(&s->device, default_ops, s->recipe.run.threads, e) ||
+    if (device_open(&s->device, the_operations, s->recipe.run.threads, e) ||
         model_create(&s->policy, &s->arch, s->small_init, &s->device, 1, e))
         return -1;
     model_init(&s->policy, s->recipe.run.seed);

@@ -1,35 +1,46 @@
 /* bench: how fast this machine runs what training is made of, and how much of what the machine can do that is.
  *
  * Neighbours, clocks and heat make a machine's speed drift by more than a change to a kernel does. So the ceilings
- * (fused multiply-adds, reads, copies) are measured again between the repetitions of every figure, and a share compares
- * neighbours in time.
+ * (fused multiply-adds, reads, copies; in bf16 the matrix unit) are measured again between the repetitions of every
+ * figure, and a share compares neighbours in time.
  */
 #include "bench.h"
 #include "verbs.h"
 #include "../../model/base/clock.h"
 #include "../../model/base/mem.h"
-#include "../../model/cpu/vec.h"
+#include "../../model/cpu/bf16.h"
 #include <math.h>
 #include <stdlib.h>
 #include <time.h>
 
-enum { OPTION_ONLY, OPTION_JSON, OPTION_QUICK, OPTION_THREADS, OPTION_MODEL, OPTION_SHAPE, OPTION_VOCABULARY, OPTIONS };
+enum {
+    OPTION_ONLY,
+    OPTION_JSON,
+    OPTION_QUICK,
+    OPTION_THREADS,
+    OPTION_PRECISION,
+    OPTION_MODEL,
+    OPTION_SHAPE,
+    OPTION_VOCABULARY,
+    OPTIONS
+};
 static const struct param options[] = {
     {"only", PARAM_TEXT, "", 0, 0, NULL, "Measure only figures whose name contains this.", NULL},
     {"json", PARAM_BOOL, "false", 0, 0, NULL, "One object a line: name, value, unit, share.", NULL},
     {"quick", PARAM_BOOL, "false", 0, 0, NULL, "The default model alone, few repetitions: does it run?", NULL},
     {"run.threads", PARAM_INT, "0", 0, 1024, NULL, "Threads; 0: one a processor.", NULL},
+    {"run.precision", PARAM_CHOICE, "fp32", 0, 0, "fp32|bf16", "bf16: products of the table in mixed precision.", NULL},
     {"model", PARAM_TEXT, "", 0, 0, NULL, "Measure this preset alone, any that `list models` names.", NULL},
     {"shape", PARAM_TEXT, "", 0, 0, NULL, "Groups x samples x prompt x response, e.g. 4x8x16x32.", NULL},
     {"vocabulary", PARAM_INT, "0", 0, 1 << 20, NULL, "Of the model; 0: the preset's.", NULL},
     {0}};
 
-static const char *const ceiling_name[CEILINGS] = {"ceiling.fma", "ceiling.read", "ceiling.copy"};
-static const char *const ceiling_unit[CEILINGS] = {"GFLOP/s", "GB/s", "GB/s"};
+static const char *const ceiling_name[CEILINGS] = {"ceiling.fma", "ceiling.read", "ceiling.copy", "ceiling.tiles"};
+static const char *const ceiling_unit[CEILINGS] = {"GFLOP/s", "GB/s", "GB/s", "GFLOP/s"};
 
 /* ---- ceilings ---- */
 
-enum { FMA_CHAINS = 24, FMA_STEPS = 20000, READ_FLOATS = 4 << 20, READ_STREAMS = 4 };
+enum { FMA_CHAINS = 24, FMA_STEPS = 20000, TILE_STEPS = 20000, READ_FLOATS = 4 << 20, READ_STREAMS = 4 };
 
 /* Enough independent chains to hide the latency of any processor's two units; few enough for its registers. */
 static float fma_chains(float x)
@@ -62,6 +73,35 @@ static float read_memory(const float *x, size_t n)
     return (sum[0] + sum[1] + sum[2] + sum[3])[0];
 }
 
+int bench_has_tiles(const struct bench *b)
+{
+    return b->dev->state == &bf16_amx;
+}
+
+double bench_weight(const struct device *d)
+{
+    return d->ops->copy_numbers ? sizeof(uint16_t) : (double)d->ops->real_bytes;
+}
+
+/* Products of tile registers alone: four results, so that none is waited for. */
+static void tile_chains(void)
+{
+#ifdef __AMX_BF16__
+    static __attribute__((aligned(64))) uint16_t halves[16 * 32];
+    for (int i = 0; i < 16 * 32; i++)
+        halves[i] = 0x3f00; /* .5 */
+    bf16_amx.begin();
+    _tile_loadd(4, halves, 64);
+    _tile_loadd(5, halves, 64);
+    for (int k = 0; k < TILE_STEPS; k++) {
+        _tile_dpbf16ps(0, 4, 5);
+        _tile_dpbf16ps(1, 4, 5);
+        _tile_dpbf16ps(2, 4, 5);
+        _tile_dpbf16ps(3, 4, 5);
+    }
+#endif
+}
+
 /* With one thread: its processor time, which neighbours on the machine do not lengthen. */
 double bench_clock(const struct bench *b)
 {
@@ -82,6 +122,8 @@ static double work_once(struct bench *b, enum ceiling which)
     for (int i = 0; i < threads; i++) {
         if (which == CEILING_FMA)
             sum += fma_chains(0.5f);
+        else if (which == CEILING_TILES)
+            tile_chains();
         else if (which == CEILING_READ)
             sum += read_memory(from + (size_t)i * each, each);
         else
@@ -90,9 +132,10 @@ static double work_once(struct bench *b, enum ceiling which)
     double seconds = bench_clock(b) - start, moved = (double)(each * (size_t)threads) * sizeof(float);
     sink = sum;
     b->at = first + READ_FLOATS;
-    return (which == CEILING_FMA    ? 2.0 * LANES * FMA_CHAINS * FMA_STEPS * threads
-            : which == CEILING_READ ? moved
-                                    : 2 * moved) /
+    return (which == CEILING_FMA     ? 2.0 * LANES * FMA_CHAINS * FMA_STEPS * threads
+            : which == CEILING_TILES ? 2.0 * 4 * 16 * 16 * 32 * TILE_STEPS * threads
+            : which == CEILING_READ  ? moved
+                                     : 2 * moved) /
            seconds;
 }
 
@@ -148,7 +191,8 @@ void bench_line(struct bench *b, const char *name, double value, const char *uni
 /* Seconds that the ceilings, as they are now, allow for the figure. */
 static double allowed(struct bench *b, const struct figure *f)
 {
-    double compute = f->flops > 0 ? f->flops / bench_ceiling(b, CEILING_FMA) : 0;
+    enum ceiling unit = f->products && bench_has_tiles(b) ? CEILING_TILES : CEILING_FMA;
+    double compute = f->flops > 0 ? f->flops / bench_ceiling(b, unit) : 0;
     double move = f->bytes > 0 ? f->bytes / bench_ceiling(b, f->copies ? CEILING_COPY : CEILING_READ) : 0;
     return compute > move ? compute : move;
 }
@@ -189,9 +233,14 @@ void bench_figure(struct bench *b, const struct figure *f, void (*call)(void *),
 
 /* ---- the verb ---- */
 
+static int ceilings(const struct bench *b)
+{
+    return bench_has_tiles(b) ? CEILINGS : CEILING_TILES;
+}
+
 static void show_ceilings(struct bench *b)
 {
-    for (int i = 0; i < CEILINGS; i++) {
+    for (int i = 0; i < ceilings(b); i++) {
         double x[5];
         for (int k = 0; k < 5; k++)
             x[k] = bench_ceiling(b, (enum ceiling)i) * 1e-9;
@@ -202,7 +251,7 @@ static void show_ceilings(struct bench *b)
 
 static void show_drift(struct bench *b)
 {
-    for (int i = 0; i < CEILINGS; i++) {
+    for (int i = 0; i < ceilings(b); i++) {
         char name[48];
         snprintf(name, sizeof name, "%s.least", ceiling_name[i]);
         if (bench_wants(b, name))
@@ -266,8 +315,11 @@ static int run(int argc, const char *const *argv)
         fail(&e, "model=%.40s: no such preset; `train_rl list models` names them", b.model);
         return verb_usage(&verb_row_bench, &e);
     }
-    if (device_open(&device, &cpu_ops, (int)value[OPTION_THREADS].num, &e))
+    b.bf16 = value[OPTION_PRECISION].num != 0;
+    if (device_open(&device, b.bf16 ? &cpu_bf16_ops : &cpu_ops, (int)value[OPTION_THREADS].num, &e))
         return verb_failed(&verb_row_bench, &e);
+    if (device.slow)
+        fprintf(stderr, "train_rl bench: %s: bf16 is computed by vectors\n", device.slow);
     b.memory = mem_alloc(b.floats, sizeof *b.memory);
     int status = measure(&b, &e);
     mem_free(b.memory);
@@ -278,7 +330,8 @@ static int run(int argc, const char *const *argv)
 const struct verb verb_row_bench = {
     "bench",
     "How fast this machine trains, samples and computes each operation, as shares of what it can do.",
-    "[only=NAME] [json=1] [quick=1] [run.threads=N] [model=PRESET] [shape=GxSxPxR] [vocabulary=N]",
+    "[only=NAME] [json=1] [quick=1] [run.threads=N] [run.precision=fp32|bf16] [model=PRESET] [shape=GxSxPxR] "
+    "[vocabulary=N]",
     "A line a figure: name, value, unit, and the share of this machine's own ceiling: fused multiply-adds with all\n"
     "threads, or reading or copying memory, whichever allows less. The ceilings are measured again between the\n"
     "repetitions, because they drift; values and shares are medians, after a warm-up. A share above 100 % of a\n"
@@ -291,11 +344,14 @@ const struct verb verb_row_bench = {
     "MODEL.rlvr\n"
     "the training loop itself with its parts, on the task chain with the task's own vocabulary. Shares of bytes are\n"
     "counted only where weights exceed the caches. model=, shape= and vocabulary= measure another model or batch.\n"
+    "With run.precision=bf16 single products are shares of what the matrix unit (AMX) can do, where there is one; all\n"
+    "else, whole models too, are still shares of fp32's multiply-adds, and may be more than 100 %.\n"
     "\n"
     "Examples:\n"
     "  train_rl bench\n"
     "  train_rl bench only=gpt2.qkv json=1\n"
     "  train_rl bench only=rollout run.threads=1\n"
+    "  train_rl bench only=cycle run.precision=bf16\n"
     "  train_rl bench only=cycle model=small-llama shape=8x16x32x64\n",
     options,
     run,

@@ -8,7 +8,7 @@
 
 /* What this machine can do at most, in operations or bytes a second, all threads. A copy counts what it reads and
  * writes. */
-enum ceiling { CEILING_FMA, CEILING_READ, CEILING_COPY, CEILINGS };
+enum ceiling { CEILING_FMA, CEILING_READ, CEILING_COPY, CEILING_TILES, CEILINGS };
 
 struct bench {
     struct device *dev;
@@ -16,7 +16,7 @@ struct bench {
     const char *model;                     /* this preset alone; "": the three */
     int groups, samples, prompt, response; /* of the batch; groups 0: as the preset's */
     int vocabulary;                        /* 0: the preset's */
-    int json, quick;
+    int json, quick, bf16;
     int shown, left_out; /* figures printed, and dropped for lack of time */
     double started;      /* clock */
     double least[CEILINGS], most[CEILINGS];
@@ -30,6 +30,7 @@ struct figure {
     double amount;       /* of the unit in one call */
     double flops, bytes; /* the least one call must compute and move; 0: no limit of that kind */
     int copies;          /* bytes are read and written alike: CEILING_COPY instead of CEILING_READ */
+    int products;        /* nothing but products with a matrix: CEILING_TILES where they have it */
 };
 
 int bench_wants(const struct bench *b, const char *name);
@@ -41,6 +42,8 @@ void bench_line(struct bench *b, const char *name, double value, const char *uni
 double bench_ceiling(struct bench *b, enum ceiling which); /* measured now */
 double bench_clock(const struct bench *b);                 /* seconds */
 double bench_median(double *x, int n);                     /* sorts */
+int bench_has_tiles(const struct bench *b);                /* products run on the matrix unit */
+double bench_weight(const struct device *d);               /* bytes of a weight as a product reads it */
 
 /* ---- a model to measure (bench_model.c) ---- */
 

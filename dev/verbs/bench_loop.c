@@ -91,6 +91,7 @@ int bench_rlvr(struct bench *b, const char *preset, struct error *e)
     const char *const settings[] = {model,
                                     steps,
                                     threads,
+                                    b->bf16 ? "run.precision=bf16" : "run.precision=fp32",
                                     "warmup.steps=1",
                                     "control.steps=1",
                                     "warmup.lr=1e-9", /* responses keep the length of an untrained model's */

@@ -35,7 +35,7 @@ double model_flops(const struct arch *a, double length)
 
 static double weight_bytes(const struct model *m)
 {
-    double bytes = (double)m->reals * (double)m->dev->ops->real_bytes;
+    double bytes = (double)m->reals * bench_weight(m->dev);
     return bytes > CACHED_BYTES ? bytes : 0;
 }
 

@@ -28,7 +28,7 @@ static void multiply(void *context)
     struct device *d = m->dev;
     p->layer = (p->layer + 1) % m->arch.layers;
     const struct tensor *t = &m->tensor[p->tensor < 0 ? m->head : m->layer[p->layer][p->tensor]];
-    Dev in = {p->m->in, 0}, out = {p->m->out, 0}, W = dev_at(d, m->param, t->offset),
+    Dev in = {p->m->in, 0}, out = {p->m->out, 0}, W = model_matrix(m, (int)(t - m->tensor)),
         dW = dev_at(d, m->grad, t->offset);
     if (p->direction == FORWARD)
         d->ops->linear_forward(d, out, in, W, (Dev){0}, p->rows, p->N, p->K);
@@ -40,8 +40,9 @@ static void multiply(void *context)
 
 static void measure_product(struct product *p, const char *name)
 {
-    struct figure f = {.unit = "GFLOP/s"};
-    double weights = (double)p->N * p->K * sizeof(float);
+    struct figure f = {.unit = "GFLOP/s", .products = 1};
+    double each = p->direction == WEIGHT ? sizeof(float) : bench_weight(p->m->model.dev);
+    double weights = each * p->N * p->K;
     f.flops = 2.0 * p->rows * p->N * p->K;
     f.amount = f.flops * 1e-9;
     /* all layers in turn, or a head, do not fit a cache when they are large; a gradient is also written back */
@@ -215,12 +216,20 @@ static void sample_greedy(void *m)
 ROW(zero_gradient)
 op->zero(d, m->model.grad, m->model.reals);
 END ROW(sum_squares) op->sum_squares(d, m->model.grad, m->model.reals);
-END ROW(adamw) const struct adamw s = {1e-9f, 0.9f, 0.95f, 1e-8f, 0.1f, 0.5f, 0.5f, 1};
+END ROW(adamw) const struct adamw s = {1e-9f, 0.9f, 0.95f, 1e-8f, 0.1f, 0.5f, 0.5f, 1, 0, 0};
 op->adamw(d, m->model.param, (Dev){0}, m->model.grad, m->model.moment1, m->model.moment2, m->model.reals, &s);
 END
 
-    /* Reals that are read and written, and operations, of one call. */
-    struct row {
+    static void
+    copies(void *context)
+{
+    struct bench_model *m = context;
+    for (int i = 0; i < m->model.tensors; i++)
+        model_round(&m->model, i, 0, m->model.tensor[i].N);
+}
+
+/* Reals that are read and written, and operations, of one call. */
+struct row {
     const char *name;
     void (*call)(void *);
     double reals, flops;
@@ -278,6 +287,7 @@ static void measure_others(struct bench_model *m)
         {"zero", zero_gradient, W, 0, 1},
         {"sum_squares", sum_squares, W, 0, 0},
         {"adamw", adamw, 7 * W, 0, 1},
+        {m->model.copies ? "copies" : NULL, copies, W + (double)m->model.copies / 2, 0, 1},
     };
     (void)QKV;
     for (unsigned i = 0; i < sizeof row / sizeof *row; i++)

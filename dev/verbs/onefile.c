@@ -11,14 +11,15 @@
 
 /* Folders in reading order; of each, the files named first come first, then the others by name. dev/onefile/ holds the
  * parts that stand in for what one file does without: JSON of a library, tokenizer files, checkpoints. */
+enum { NAMED = 14 };
 static const struct {
-    const char *folder, *first[12];
+    const char *folder, *first[NAMED];
 } order[] = {
     {"model/base", {"error.c", "mem.c", "arena.c", "rng.c", "clock.c", "file.c", "param.c"}},
     {"dev/onefile", {"json.c"}},
     {"model/cpu",
-     {"memory.c", "product.c", "tile.c", "linear.c", "linear_backward.c", "norm.c", "attention.c",
-      "attention_backward.c", "elementwise.c", "head.c", "sample.c", "optim.c"}},
+     {"memory.c", "product.c", "tile.c", "linear.c", "linear_backward.c", "bf16_unit.c", "bf16.c", "norm.c",
+      "attention.c", "attention_backward.c", "elementwise.c", "head.c", "sample.c", "optim.c"}},
     {"model",
      {"backend_cpu.c", "device.c", "arch.c", "model.c", "layout.c", "turn.c", "transformer.c", "optim.c",
       "generate.c"}},
@@ -88,7 +89,7 @@ static int read_folder(struct onefile *f, int at, struct error *e)
 {
     const char *folder = order[at].folder;
     int status = 0, listed = !strcmp(folder, ".") || !strncmp(folder, "dev", 3);
-    for (int i = 0; i < 12 && order[at].first[i] && !status; i++)
+    for (int i = 0; i < NAMED && order[at].first[i] && !status; i++)
         status = read_one(f, folder, order[at].first[i], e);
     if (listed || status)
         return status;

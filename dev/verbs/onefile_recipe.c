@@ -209,7 +209,9 @@ int onefile_recipe(const struct session *s, struct text *out, struct error *e)
     print_arch(out, s);
     text_add(out, "static const char the_alphabet[] = ", -1);
     print_string(out, s->task.alphabet);
-    text_addf(out, ";\nenum { SMALL_INIT = %d, END_OF_SEQUENCE = %d }; /* how weights begin; id 0 ends a text */\n\n",
+    text_addf(out, ";\nstatic const struct ops *const the_operations = &%s;",
+              r->run.precision == PRECISION_BF16 ? "cpu_bf16_ops" : "cpu_ops");
+    text_addf(out, "\nenum { SMALL_INIT = %d, END_OF_SEQUENCE = %d }; /* how weights begin; id 0 ends a text */\n\n",
               s->small_init, tokenizer_eos(s->tokenizer) == 0);
     print_recipe(out, r);
     return 0;

@@ -243,7 +243,12 @@ double session_weight_bytes(const struct arch *a, const struct device *d, int tr
 {
     double real = (double)d->ops->real_bytes, all = (double)arch_parameters(a), trained = (double)arch_trained(a);
     double lookups = a->tied && !a->lora.rank ? (double)a->V * a->C : 0; /* their gradient stands apart */
-    double bytes = real * all + (a->lora.rank ? real * trained : 0) + (d->ops->bf16 ? 2 * all : 0);
+    double bytes = real * all + (a->lora.rank ? real * trained : 0);
+    if (d->ops->copy_numbers) { /* of matrices, in numbers of 16 bits; they are nearly all */
+        enum { SIDE = 1024 };
+        double copies = (double)d->ops->copy_numbers(SIDE, SIDE) / (SIDE * SIDE);
+        bytes += 2 * copies * (all + (a->lora.rank ? trained : 0));
+    }
     return bytes + (trainable ? real * (3 * trained + lookups) : 0);
 }
 

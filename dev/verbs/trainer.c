@@ -214,7 +214,8 @@ static double twin_bytes(const struct session *s, int trainable)
 {
     const struct model *m = &s->policy;
     if (s->arch.lora.rank)
-        return (double)m->own_reals * (double)s->device.ops->real_bytes * (trainable ? 4 : 1);
+        return (double)m->own_reals * (double)s->device.ops->real_bytes * (trainable ? 4 : 1) +
+               (double)m->own_copies * sizeof(uint16_t);
     return (double)m->weights->arena.total + (trainable ? (double)m->arena.total : 0);
 }
 

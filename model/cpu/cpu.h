@@ -96,6 +96,17 @@ void cpu_linear_backward_input(struct device *d, Dev din, Dev dout, Dev W, int M
 void cpu_linear_backward_weight(struct device *d, Dev dW, Dev db, Dev dout, Dev in, DevInt block, int blocks, int M,
                                 int N, int K);
 
+/* bf16.c: what takes their place in mixed precision */
+int cpu_bf16_open(struct device *d, struct error *e);
+size_t cpu_bf16_scratch(void); /* bytes a thread */
+size_t cpu_bf16_copy_numbers(int N, int K);
+void cpu_bf16_copy(struct device *d, Dev copy, Dev W, int row, int rows, int N, int K);
+void cpu_bf16_linear_forward(struct device *d, Dev out, Dev in, Dev W, Dev b, int M, int N, int K);
+void cpu_bf16_linear_backward_input(struct device *d, Dev din, Dev dout, Dev W, int M, int N, int K);
+void cpu_bf16_linear_backward_weight(struct device *d, Dev dW, Dev db, Dev dout, Dev in, DevInt block, int blocks,
+                                     int M, int N, int K);
+void cpu_bf16_adamw(struct device *d, Dev w, Dev copy, Dev g, Dev m, Dev v, size_t n, const struct adamw *a);
+
 /* norm.c */
 size_t cpu_norm_scratch(int dim); /* bytes, shared by all threads */
 void cpu_norm_forward(struct device *d, Dev out, Dev stat, Dev in, Dev w, Dev b, const struct norm_shape *s);
