@@ -37,15 +37,21 @@ static struct step step_parts(int32_t *p, int slots)
     return (struct step){(struct run *)p, p + 4 * n, p + 5 * n, p + 6 * n, p + 8 * n, p + 9 * n};
 }
 
-enum { PREFILL_ROWS = 512, CARD_SLOTS = 1024, THREAD_SLOTS = 64 };
+enum { PREFILL_ROWS = 512, CARD_SLOTS = 1024, THREAD_SLOTS = 64, SMALL_SLOTS = 32 };
+
+/* Threads keep the weights of such a model near, each for itself. */
+static int is_small(const struct arch *a)
+{
+    return arch_parameters(a) < 4000000;
+}
 
 /* On the processor 64 rows keep a thread's products as busy as more would, and the keys and values of all slots, which
- * every token reads, stay nearer (dev/LOG.md). A card reads a weight of two bytes for two operations a row, and has
- * some 300 operations of its matrix units for each byte that it reads: from a few hundred rows on weights cost nothing.
- */
-int sampler_slots(const struct device *d, int all)
+ * every token reads, stay nearer (dev/LOG.md); where the weights are near as well, 32. A card reads a weight of two
+ * bytes for two operations a row, and has some 300 operations of its matrix units for each byte that it reads: from a
+ * few hundred rows on weights cost nothing. */
+int sampler_slots(const struct device *d, const struct arch *a, int all)
 {
-    int most = d->ops->processor ? THREAD_SLOTS * d->threads : CARD_SLOTS;
+    int most = d->ops->processor ? (is_small(a) ? SMALL_SLOTS : THREAD_SLOTS) * d->threads : CARD_SLOTS;
     return all < most ? all : most;
 }
 
@@ -69,8 +75,7 @@ static int store_tokens(int slots, int each)
 static int workers_for(const struct device *d, const struct arch *a, int slots)
 {
     enum { LEAST_SLOTS = 8 };
-    static const long small = 4000000; /* weights that both keep near */
-    int apart = d->ops->processor && d->threads > 1 && arch_parameters(a) < small;
+    int apart = d->ops->processor && d->threads > 1 && is_small(a);
     return apart && slots / d->threads >= LEAST_SLOTS ? d->threads : 0;
 }
 

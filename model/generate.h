@@ -55,7 +55,7 @@ struct sampler {
     struct device one;      /* of a worker: the device with one thread, and scratch memory of its own */
 };
 /* How many of `all` answers to sample at once. */
-int sampler_slots(const struct device *d, int all);
+int sampler_slots(const struct device *d, const struct arch *a, int all);
 /* Plan, ask how many bytes of device memory that will be, then allocate. */
 void sampler_plan(struct sampler *s, const struct arch *a, struct device *d, int slots, int max_prompt, int max_new,
                   int max_support);

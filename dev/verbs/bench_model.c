@@ -312,8 +312,8 @@ static void measure_cycle(struct bench_model *m)
 {
     struct figure f = {.unit = "tokens/s"};
     struct rollout r;
-    int groups = m->passes * m->groups, slots = sampler_slots(m->b->dev, groups * m->samples);
     const struct arch *a = &m->model.arch;
+    int groups = m->passes * m->groups, slots = sampler_slots(m->b->dev, a, groups * m->samples);
     snprintf(f.name, sizeof f.name, "%s.cycle.%d", m->name, m->passes * m->entries);
     if (!bench_wants(m->b, f.name))
         return;

@@ -23,7 +23,7 @@ int session_max_slots(const struct session *s)
     int n = 1;
     for (int i = 0; i < s->recipe.phases; i++) {
         const struct rollout_config *c = &s->recipe.phase[i].rollout;
-        n = max_of(n, c->slots > 0 ? c->slots : sampler_slots(&s->device, c->prompts * c->samples));
+        n = max_of(n, c->slots > 0 ? c->slots : sampler_slots(&s->device, &s->arch, c->prompts * c->samples));
     }
     return n;
 }
