@@ -38,7 +38,7 @@ void *mem_alloc(size_t count, size_t size)
 {
     if (size && count > (SIZE_MAX - HUGE_PAGE) / size)
         die("out of memory: %zu elements of %zu bytes were asked for", count, size);
-    size_t alignment = count * size >= 2 * HUGE_PAGE ? HUGE_PAGE : ALIGNMENT;
+    size_t alignment = count * size >= HUGE_PAGE ? HUGE_PAGE : ALIGNMENT;
     size_t bytes = (count * size + alignment - 1) / alignment * alignment;
     if (bytes == 0)
         bytes = ALIGNMENT;
