@@ -228,7 +228,7 @@ struct ops {
     void (*attention_backward)(struct device *d, Dev dqkv, Dev dout, Dev out, Dev stat, Dev qkv, Dev kv,
                                const struct rows *r, const struct attention_shape *s);
 
-    /* ---- activations ---- */
+    /* ---- activations; din == in allowed ---- */
     void (*gelu_forward)(struct device *d, Dev out, Dev in, size_t n); /* tanh form */
     void (*gelu_backward)(struct device *d, Dev din, Dev dout, Dev in, size_t n);
     void (*swiglu_forward)(struct device *d, Dev out, Dev in, int T,

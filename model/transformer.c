@@ -39,10 +39,10 @@ struct tape_part {
 
 /* In mixed precision (ops->bf16) these are in bf16: the copies of matrices that products read; what goes into products
  * (outputs of the two norms of a layer, of attention and activation, and the hidden states of the head) and what comes
- * out of one only to go into an activation (up), with gradients (datt, dact, dup); and the store of keys and values,
- * which is the table's. All else stays in fp32: the weights that are trained, their gradients and moments, the residual
- * stream, statistics of norms and attention, queries, keys and values before attention takes them, logits, and the
- * gradients of all these, which are rounded when they are multiplied.
+ * out of one only to go into an activation (up), with gradients (datt, dact; that of up takes its place); and the store
+ * of keys and values, which is the table's. All else stays in fp32: the weights that are trained, their gradients and
+ * moments, the residual stream, statistics of norms and attention, queries, keys and values before attention takes
+ * them, logits, and the gradients of all these, which are rounded when they are multiplied.
  *
  * Every buffer of the tape with its size; one list for planning and for handing out pointers. */
 static int tape_parts(struct tape *t, struct tape_part *part)
@@ -86,7 +86,6 @@ static int tape_parts(struct tape *t, struct tape_part *part)
         PART(dqkv, T * s.QKV);
         PART(dqkv_raw, a->qk_norm ? T * s.QKV : 0);
         PART16(datt, T * s.Q);
-        PART16(dup, T * s.up);
         PART16(dact, T * s.F);
         PART(dlow, T * (size_t)a->lora.rank);
         PART16(dout16, t->dev->ops->bf16 ? T * (s.QKV > s.C ? s.QKV : s.C) : 0);
@@ -498,10 +497,10 @@ static void mlp_backward(struct model *m, struct tape *t, int layer, const struc
     Dev up = slice(t, t->up, layer, s.up), act = slice(t, t->act, layer, s.F), norm2 = slice(t, t->norm2, layer, s.C);
     linear_backward(m, t, layer, LAYER_DOWN_W, LAYER_DOWN_B, t->dact, t->dx, act, r, a->C, a->F);
     if (a->mlp == MLP_SWIGLU)
-        op->swiglu_backward(d, t->dup, t->dact, up, T, a->F);
+        op->swiglu_backward(d, up, t->dact, up, T, a->F);
     else
-        op->gelu_backward(d, t->dup, t->dact, up, (size_t)T * a->F);
-    linear_backward(m, t, layer, LAYER_UP_W, LAYER_UP_B, t->dnorm, t->dup, norm2, r, (int)s.up, a->C);
+        op->gelu_backward(d, up, t->dact, up, (size_t)T * a->F);
+    linear_backward(m, t, layer, LAYER_UP_W, LAYER_UP_B, t->dnorm, up, norm2, r, (int)s.up, a->C);
     norm_backward(m, t, w[LAYER_NORM2_W], w[LAYER_NORM2_B], t->dx, t->dnorm, slice(t, t->xmid, layer, s.C),
                   slice(t, t->stat2, layer, 2), &norm, r);
 }

@@ -237,7 +237,7 @@ struct tape {
     Dev low;         /* adapters: [layers or 1][adapters][T][rank] A x */
     Dev wide;        /* adapters: [T][widest] */
     /* for the backward pass; dhidden_part [chunk][C]: of a block of the vocabulary */
-    Dev dx, dnorm, dqkv, dqkv_raw, datt, dup, dact, dlow, dhidden, dhidden_part, glogp, gentropy;
+    Dev dx, dnorm, dqkv, dqkv_raw, datt, dact, dlow, dhidden, dhidden_part, glogp, gentropy;
     const struct turn *turn; /* of the micro-batch among others that add into the same gradient; NULL: it is alone */
     Dev dout16;              /* likewise, in mixed precision: [T][widest] a gradient rounded once for two products */
     struct arena arena;

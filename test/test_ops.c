@@ -342,6 +342,12 @@ static size_t run_activations(struct context *c, const void *spec, double *out)
     CALL(c, swiglu_backward, wide, dy, x, s->T, s->C);
     at += tensor_read(c, out + at, y, n);
     at += tensor_read(c, out + at, wide, 2 * n);
+    CALL(c, copy, dx, x, n); /* in place */
+    CALL(c, copy, wide, x, 2 * n);
+    CALL(c, gelu_backward, dx, dy, dx, n);
+    CALL(c, swiglu_backward, wide, dy, wide, s->T, s->C);
+    at += tensor_read(c, out + at, dx, n);
+    at += tensor_read(c, out + at, wide, 2 * n);
     CALL(c, add, y, dy, n);
     return at + tensor_read(c, out + at, y, n);
 }
@@ -369,7 +375,7 @@ static void test_activations(void **state)
 {
     const struct shape3 s[] = {{0, 0, 4}, {1, 0, 1}, {3, 0, 5}, {17, 0, 16}, {100, 0, 176}, {100, 0, 1023}};
     for (unsigned i = 0; i < sizeof s / sizeof *s; i++)
-        compare(suite_of(state), run_activations, &s[i], 6 * 102300, 12, NULL);
+        compare(suite_of(state), run_activations, &s[i], 9 * 102300, 12, NULL);
 }
 
 /* ---- attention ---- */
