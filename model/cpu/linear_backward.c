@@ -22,9 +22,12 @@ static int rows_together(int N)
     return N > 0 && N <= STEP_BLOCK / 2 ? ROW_BLOCK * (STEP_BLOCK / N < 4 ? STEP_BLOCK / N : 4) : ROW_BLOCK;
 }
 
-static size_t input_scratch(int rows, int N)
+/* One transposed panel of a block of outputs, or two of at most SHORT_CHAIN outputs; then the rows' copy. */
+enum { TURNED = STEP_BLOCK * PANEL };
+
+static size_t input_scratch(int rows)
 {
-    return ((size_t)least(round_up((size_t)N, PANEL), STEP_BLOCK) * PANEL + product_floats(rows)) * sizeof(float);
+    return (TURNED + product_floats(rows)) * sizeof(float);
 }
 
 /* to[n][32 inputs] from rows n0 .. n0+n of W, inputs k .. k+32; beyond K: zero. `ask` for the inputs behind them, a
@@ -54,19 +57,21 @@ static void transpose_panel(float *to, const struct input_gradient *g, int n0, i
 static void input_item(const struct input_gradient *g, int m0, int rows, int k0, int k1, float *scratch)
 {
     int blocks = step_blocks(g->N), each = step_block(g->N);
-    float *copy = scratch + (size_t)least(round_up((size_t)g->N, PANEL), STEP_BLOCK) * PANEL;
     for (int i = 0; i < blocks; i++) {
         int n0 = i * each;
         struct product p = {.w = scratch, .k = least(each, g->N - n0), .mode = i ? TILE_CHAIN : TILE_ZERO};
-        p.shape = (struct tile){0, PANEL, LANES, TILE_COLUMNS, g->K, 0};
+        p.panel = round_up((size_t)p.k, PANEL) * PANEL;
+        p.shape = (struct tile){0, PANEL, LANES, TILE_COLUMNS == PANEL ? (ptrdiff_t)p.panel : TILE_COLUMNS, g->K, 0};
         p.next_step = (size_t)PANEL * g->K;
-        product_operand(&p, copy, g->dout + (size_t)m0 * g->N + n0, rows, g->N, k1 - k0);
-        for (int k = k0; k < k1; k += PANEL) {
-            int more = k + PANEL < k1;
-            transpose_panel(scratch, g, n0, (int)p.k, k, more && !p.packed);
-            p.next = more ? g->W + weight_at(n0, k + PANEL, g->K) : NULL;
+        product_operand(&p, scratch + TURNED, g->dout + (size_t)m0 * g->N + n0, rows, g->N, k1 - k0);
+        int columns = p.k <= SHORT_CHAIN && !p.packed ? 2 * PANEL : PANEL;
+        for (int k = k0; k < k1; k += columns) {
+            int here = (int)least(columns, k1 - k), more = k + columns < k1;
+            for (int j = 0; j < here; j += PANEL)
+                transpose_panel(scratch + j / PANEL * p.panel, g, n0, (int)p.k, k + j, more && !p.packed);
+            p.next = more ? g->W + weight_at(n0, k + columns, g->K) : NULL;
             p.out = g->din + (size_t)m0 * g->K + k;
-            product_rows(&p, rows, 0, (int)least(PANEL, k1 - k));
+            product_rows(&p, rows, 0, here);
         }
     }
 }
@@ -85,7 +90,7 @@ void cpu_linear_backward_input(struct device *d, Dev din, Dev dout, Dev W, int M
         int block = i / parts, part = i % parts;
         int m0 = block * together, rows = (int)least(together, M - m0);
         int k0 = (int)((long)panels * part / parts) * PANEL, k1 = (int)((long)panels * (part + 1) / parts) * PANEL;
-        input_item(&g, m0, rows, k0, (int)least(k1, K), scratch_slice(d, 0, input_scratch(rows, N)));
+        input_item(&g, m0, rows, k0, (int)least(k1, K), scratch_slice(d, 0, input_scratch(rows)));
     })
 }
 
@@ -260,7 +265,8 @@ static void weight_item(const struct weight_gradient *g, int p0, int p1, int k0,
 
 size_t cpu_linear_backward_scratch(int rows, int N, int K)
 {
-    size_t a = input_scratch(rows, N), b = WEIGHT_SCRATCH;
+    size_t a = input_scratch(rows), b = WEIGHT_SCRATCH;
+    (void)N;
     (void)K;
     return round_up(a > b ? a : b, 64);
 }

@@ -89,26 +89,42 @@ static void packed_rows(const struct product *p, int rows, int n0, int n1)
     }
 }
 
+/* All rows, in tiles of at most `most`, of columns n .. n1. The first tile asks for the weights before column `last`.
+ */
+static void row_tiles(const struct product *p, int rows, int most, int n, int n1, int last)
+{
+    int tiles = (rows + most - 1) / most, each = tiles ? rows / tiles : 0, longer = tiles ? rows % tiles : 0;
+    const float *a = p->a;
+    float *out = p->out;
+    for (int i = 0; i < tiles; i++) {
+        int here = each + (i < longer);
+        columns_rows(p, a, out, here, n, n1, i ? n : last);
+        a += here * p->shape.ar;
+        out += here * p->shape.cr;
+    }
+}
+
+/* Many rows that are not packed, times panels that are near: fewer rows and twice the columns are fewer numbers to read
+ * for a multiplication, which counts where two threads share a core. Three rows are too few for that. */
+static int worth_widening(const struct product *p, int rows)
+{
+    return TILE_ROWS4 > 3 && rows > 2 * TILE_ROWS && p->k <= SHORT_CHAIN;
+}
+
 void product_rows(const struct product *p, int rows, int n0, int n1)
 {
-    int tiles = tile_count(rows), each = tiles ? rows / tiles : 0, longer = tiles ? rows % tiles : 0;
     if (p->packed) {
         packed_rows(p, rows, n0, n1);
         return;
     }
-    if (tiles <= 1) {
-        columns_rows(p, p->a, p->out, rows, n0, n1, n1);
+    if (rows <= TILE_ROWS) {
+        row_tiles(p, rows, TILE_ROWS, n0, n1, n1);
         return;
     }
-    for (int n = n0; n < n1; n += PANEL) {
-        const float *a = p->a;
-        float *out = p->out;
-        for (int i = 0; i < tiles; i++) {
-            int here = each + (i < longer);
-            columns_rows(p, a, out, here, n, (int)least(n + PANEL, n1), i ? n : n1);
-            a += here * p->shape.ar;
-            out += here * p->shape.cr;
-        }
+    for (int n = n0, end; n < n1; n = end) {
+        int wide = n + 4 * LANES <= n1 && worth_widening(p, rows);
+        end = (int)least(n + (wide && 4 * LANES > PANEL ? 4 * LANES : PANEL), n1);
+        row_tiles(p, rows, wide ? TILE_ROWS4 : TILE_ROWS, n, end, n1);
     }
 }
 
@@ -124,17 +140,19 @@ static void pack_tile(float *packed, const float *a, int rows, int stride, long 
     }
 }
 
-/* Packing costs as much as some eight columns of the product, and lets two tiles more than pay for asking ahead. */
-static int worth_packing(int rows, int columns)
+/* Packing costs as much as some eight columns of the product, and lets two tiles more than pay for asking ahead. Wide
+ * tiles of many rows do without it for longer. */
+static int worth_packing(const struct product *p, int rows, int columns)
 {
-    return rows > 2 * TILE_ROWS && columns >= 6 * PANEL;
+    int wide = rows >= 8 * TILE_ROWS && worth_widening(p, rows);
+    return rows > 2 * TILE_ROWS && columns >= (wide ? 8 : 6) * PANEL;
 }
 
 void product_operand(struct product *p, float *copy, const float *a, int rows, int stride, int columns)
 {
     p->a = a;
     p->shape.ar = stride;
-    p->packed = worth_packing(rows, columns);
+    p->packed = worth_packing(p, rows, columns);
     if (p->packed) {
         p->a = copy;
         for (int i = 0; i < tile_count(rows); i++) {

@@ -9,6 +9,9 @@
  * ROW_STRIDE where their own distance would put them all into one set of the first cache. */
 enum { ROW_BLOCK = 256, STEP_BLOCK = 768, ROW_STRIDE = STEP_BLOCK + 16 };
 
+/* Steps of a chain for which two panels at once stay near. */
+enum { SHORT_CHAIN = STEP_BLOCK / 2 };
+
 struct product {
     struct tile shape;
     const float *a, *w,
