@@ -64,7 +64,7 @@ static void input_item(const struct input_gradient *g, int m0, int rows, int k0,
         p.shape = (struct tile){0, PANEL, LANES, TILE_COLUMNS == PANEL ? (ptrdiff_t)p.panel : TILE_COLUMNS, g->K, 0};
         p.next_step = (size_t)PANEL * g->K;
         product_operand(&p, scratch + TURNED, g->dout + (size_t)m0 * g->N + n0, rows, g->N, k1 - k0);
-        int columns = p.k <= SHORT_CHAIN && !p.packed ? 2 * PANEL : PANEL;
+        int columns = rows > 2 * TILE_ROWS && p.k <= SHORT_CHAIN && !p.packed ? 2 * PANEL : PANEL;
         for (int k = k0; k < k1; k += columns) {
             int here = (int)least(columns, k1 - k), more = k + columns < k1;
             for (int j = 0; j < here; j += PANEL)

@@ -35,17 +35,34 @@ static int vectors_for(int rows, int n, int n1)
     return vectors;
 }
 
-/* Columns n0 .. n1 of the rows at a, into rows at out. The panels behind them, before column `last`, are asked for:
- * one stream alone does not fill the memory's queue, but the four panels of eight vectors do. */
-static void columns_rows(const struct product *p, const float *a, float *out, int rows, int n0, int n1, int last)
+/* What tile i of so many asks for from column n on: the panels behind those it reads, if they begin before column
+ * `last`. The first calls for a panel share it, a line a step: asked for all at once it would keep one tile waiting and
+ * leave the other with nothing to wait for. Eight vectors read four panels at once, which is enough for the memory. */
+static enum tile_ask ask_behind(struct tile *shape, const struct product *p, int n, int last, int vectors, int i,
+                                int tiles)
+{
+    int columns = vectors * LANES, panels = (columns + PANEL - 1) / PANEL, calls = panels * PANEL / columns;
+    int call = i * calls + n % PANEL / columns;
+    if (vectors == 8 || n / PANEL * PANEL + panels * PANEL >= last)
+        return ASK_NOTHING;
+    shape->ahead = (ptrdiff_t)p->panel * panels - n % PANEL;
+    if (tiles * calls == 1 || panels > 1)
+        return call == 0 ? ASK_PANELS : ASK_NOTHING;
+    shape->ahead += call * (p->k / 2) * PANEL;
+    return call < 2 ? ASK_LINE : ASK_NOTHING;
+}
+
+/* Columns n0 .. n1 of the rows at a, tile i of so many, into rows at out. */
+static void columns_rows(const struct product *p, const float *a, float *out, int rows, int n0, int n1, int last, int i,
+                         int tiles)
 {
     struct tile shape = p->shape;
     for (int n = n0; n < n1;) {
         const float *w = p->w + (size_t)(n / PANEL) * p->panel + n % PANEL, *bias = p->bias ? p->bias + n : NULL;
-        int vectors = vectors_for(rows, n, n1), step = (vectors * LANES + PANEL - 1) / PANEL;
-        shape.ahead = vectors < 8 && n + step * PANEL < last ? (ptrdiff_t)p->panel * step : 0;
+        int vectors = vectors_for(rows, n, n1);
+        enum tile_ask ask = ask_behind(&shape, p, n, last, vectors, i, tiles);
         if (n + vectors * LANES <= n1)
-            tile(&shape, rows, vectors, a, w, p->k, out + n, p->mode, bias);
+            tile_asking(&shape, ask, rows, vectors, a, w, p->k, out + n, p->mode, bias);
         else
             edge_tile(p, a, rows, w, out + n, bias, n1 - n);
         n += vectors * LANES;
@@ -98,7 +115,7 @@ static void row_tiles(const struct product *p, int rows, int most, int n, int n1
     float *out = p->out;
     for (int i = 0; i < tiles; i++) {
         int here = each + (i < longer);
-        columns_rows(p, a, out, here, n, n1, i ? n : last);
+        columns_rows(p, a, out, here, n, n1, last, i, tiles);
         a += here * p->shape.ar;
         out += here * p->shape.cr;
     }

@@ -75,17 +75,13 @@ INLINE float row_value(const struct places *p, const int r, const int i)
     return x;
 }
 
-INLINE void rows_step(const int rows, const int vectors, const int ask, vec acc[TILE_ROWS][8], const struct places *p,
-                      const int i, const float *b, ptrdiff_t bv, ptrdiff_t bp, ptrdiff_t ahead)
+INLINE void rows_step(const int rows, const int vectors, vec acc[TILE_ROWS][8], const struct places *p, const int i,
+                      const float *b, ptrdiff_t bv, ptrdiff_t bp)
 {
     vec w[8];
     UNROLL
-    for (int v = 0; v < vectors; v++) {
-        const float *at = b + (v & 1) * bv + (v >> 1) * bp;
-        w[v] = vload(at);
-        if (ask)
-            __builtin_prefetch(at + ahead, 0, 2);
-    }
+    for (int v = 0; v < vectors; v++)
+        w[v] = vload(b + (v & 1) * bv + (v >> 1) * bp);
     UNROLL
     for (int r = 0; r < rows; r++) {
         vec x = vset(row_value(p, r, i));
@@ -106,12 +102,50 @@ INLINE void next_rows(const int rows, struct places *p, const int steps)
     KEEP(p->far3);
 }
 
+/* What is asked for is asked for at four places in turn: one page after the other does not fill the memory's queue. Two
+ * places `apart`, and two more from `second` on; `lines` of 64 bytes a step. */
+struct asked {
+    const float *first, *second;
+    ptrdiff_t apart;
+};
+
+INLINE int lines_asked(const int vectors, const int ask)
+{
+    return ask == ASK_NOTHING ? 0 : ask == ASK_LINE ? 1 : vectors * LANES > PANEL ? 4 : 2;
+}
+
+INLINE struct asked asked_from(const int lines, const float *at, long k, ptrdiff_t bp)
+{
+    struct asked s = {.first = at, .apart = (lines == 4 ? k / 2 * PANEL : lines * (k / 4) * GROUP)};
+    s.second = at + (lines == 4 ? bp : 2 * s.apart);
+    return s;
+}
+
+/* Step i of four. */
+INLINE void ask_step(const int lines, struct asked *s, const int i)
+{
+    if (lines == 0)
+        return;
+    const int place = lines * i % 4;
+    UNROLL
+    for (int j = place; j < place + lines; j++)
+        __builtin_prefetch((j < 2 ? s->first : s->second) + j % 2 * s->apart, 0, 2);
+    if (place + lines == 4) {
+        s->first += GROUP;
+        s->second += GROUP;
+        KEEP(s->first);
+        KEEP(s->second);
+    }
+}
+
 INLINE void rows_body(const int rows, const int vectors, const int ask, const struct tile *t, const float *a,
                       const float *b, long k, float *c, enum tile_mode mode, const float *bias)
 {
     enum { STEPS = 4 };
     vec acc[TILE_ROWS][8];
-    const ptrdiff_t bk = t->bk, bv = t->bv, bp = t->bp, ahead = t->ahead;
+    const int lines = lines_asked(vectors, ask);
+    const ptrdiff_t bk = t->bk, bv = t->bv, bp = t->bp;
+    struct asked asked = asked_from(lines, lines ? b + t->ahead : b, k, bp);
     struct places p = {.far = t->ar * (int)sizeof *a};
     p.far3 = 3 * p.far;
     for (int i = 0; i < BASES; i++)
@@ -121,14 +155,15 @@ INLINE void rows_body(const int rows, const int vectors, const int ask, const st
     for (; k >= STEPS; k -= STEPS) {
         UNROLL
         for (int i = 0; i < STEPS; i++) {
-            rows_step(rows, vectors, ask, acc, &p, i, b, bv, bp, ahead);
+            ask_step(lines, &asked, i);
+            rows_step(rows, vectors, acc, &p, i, b, bv, bp);
             b += bk;
             KEEP(b);
         }
         next_rows(rows, &p, STEPS);
     }
     for (; k > 0; k--) {
-        rows_step(rows, vectors, ask, acc, &p, 0, b, bv, bp, ahead);
+        rows_step(rows, vectors, acc, &p, 0, b, bv, bp);
         b += bk;
         KEEP(b);
         next_rows(rows, &p, 1);
@@ -224,30 +259,37 @@ INLINE void packed_body(const int rows, const float *a, const float *b, long k, 
 #endif
 
 /* Asking for what lies ahead costs a tenth where it is of no use: kernels of their own. */
-#define DEFINE(rows, vectors)                                                                                          \
-    static void tile_##rows##_##vectors(const struct tile *t, const float *a, const float *b, long k, float *c,        \
-                                        enum tile_mode mode, const float *bias)                                        \
-    {                                                                                                                  \
-        rows_body(rows, vectors, 0, t, a, b, k, c, mode, bias);                                                        \
-    }                                                                                                                  \
-    static void tile_##rows##_##vectors##_ahead(const struct tile *t, const float *a, const float *b, long k,          \
+#define DEFINE_ASKING(rows, vectors, ask)                                                                              \
+    static void tile_##rows##_##vectors##_##ask(const struct tile *t, const float *a, const float *b, long k,          \
                                                 float *c, enum tile_mode mode, const float *bias)                      \
     {                                                                                                                  \
-        rows_body(rows, vectors, 1, t, a, b, k, c, mode, bias);                                                        \
+        rows_body(rows, vectors, ask, t, a, b, k, c, mode, bias);                                                      \
     }
-#define ENTRY(rows, vectors) [rows][vectors] = {tile_##rows##_##vectors, tile_##rows##_##vectors##_ahead},
+#define DEFINE(rows, vectors)                                                                                          \
+    DEFINE_ASKING(rows, vectors, ASK_NOTHING)                                                                          \
+    DEFINE_ASKING(rows, vectors, ASK_LINE)                                                                             \
+    DEFINE_ASKING(rows, vectors, ASK_PANELS)
+#define ENTRY(rows, vectors)                                                                                           \
+    [rows][vectors] = {tile_##rows##_##vectors##_ASK_NOTHING, tile_##rows##_##vectors##_ASK_LINE,                      \
+                       tile_##rows##_##vectors##_ASK_PANELS},
 
 EACH_SIZE(DEFINE)
 EACH_WIDE(DEFINE)
 
 typedef void kernel(const struct tile *t, const float *a, const float *b, long k, float *c, enum tile_mode mode,
                     const float *bias);
-static kernel *const kernels[TILE_ROWS + 1][9][2] = {EACH_SIZE(ENTRY) EACH_WIDE(ENTRY)};
+static kernel *const kernels[TILE_ROWS + 1][9][ASK_PANELS + 1] = {EACH_SIZE(ENTRY) EACH_WIDE(ENTRY)};
 
 void tile(const struct tile *t, int rows, int vectors, const float *a, const float *b, long k, float *c,
           enum tile_mode mode, const float *bias)
 {
-    kernels[rows][vectors][t->ahead != 0](t, a, b, k, c, mode, bias);
+    kernels[rows][vectors][ASK_NOTHING](t, a, b, k, c, mode, bias);
+}
+
+void tile_asking(const struct tile *t, enum tile_ask ask, int rows, int vectors, const float *a, const float *b, long k,
+                 float *c, enum tile_mode mode, const float *bias)
+{
+    kernels[rows][vectors][ask](t, a, b, k, c, mode, bias);
 }
 
 #define DEFINE_STEPS(rows, vectors)                                                                                    \

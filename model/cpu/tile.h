@@ -21,8 +21,8 @@ enum { TILE_ROWS = 12, TILE_ROWS4 = 6, TILE_ROWS8 = 3 };
 /* Distance of the steps of packed rows. */
 enum { TILE_PACK = (TILE_ROWS + LANES - 1) / LANES * LANES };
 
-/* Strides in floats. Vector v of b lies at (v & 1) * bv + (v >> 1) * bp; vector v of c at v * LANES. What lies `ahead`
- * of each vector of b is asked for from memory on the way, for the next call (0: nothing). */
+/* Strides in floats. Vector v of b lies at (v & 1) * bv + (v >> 1) * bp; vector v of c at v * LANES. `ahead`: for
+ * tile_asking. */
 struct tile {
     ptrdiff_t ar, bk, bv, bp, cr, ahead;
 };
@@ -37,6 +37,12 @@ enum tile_mode {
  * added to every row at the end, or NULL. */
 void tile(const struct tile *t, int rows, int vectors, const float *a, const float *b, long k, float *c,
           enum tile_mode mode, const float *bias);
+
+/* tile, which on its way asks for what lies `ahead` of b from memory, for the next call: a line a step, or as much as
+ * k steps of the panels it reads (two of them, bp apart, or one). */
+enum tile_ask { ASK_NOTHING, ASK_LINE, ASK_PANELS };
+void tile_asking(const struct tile *t, enum tile_ask ask, int rows, int vectors, const float *a, const float *b, long k,
+                 float *c, enum tile_mode mode, const float *bias);
 
 /* tile with a step's numbers side by side, a[k * ak + r], and vectors too, b[k * bk + v * LANES]. vectors 1 or 2. */
 void tile_steps(int rows, int vectors, const float *a, ptrdiff_t ak, const float *b, ptrdiff_t bk, long k, float *c,
