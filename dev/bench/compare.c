@@ -65,6 +65,12 @@ int bench_wants(const struct bench *b, const char *name)
     return strstr(name, b->only) != NULL;
 }
 
+/* Both compute in fp32. */
+double bench_weight(const struct device *d)
+{
+    return (double)d->ops->real_bytes;
+}
+
 /* Called from a build, in its thread. The number of the build stands in b->shown. */
 void bench_figure(struct bench *b, const struct figure *f, void (*call)(void *), void *context)
 {
