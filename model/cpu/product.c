@@ -35,6 +35,9 @@ static int vectors_for(int rows, int n, int n1)
     return vectors;
 }
 
+/* Weights of a small matrix are near already, and nobody asks for them. */
+enum { SMALL = 1 << 15 };
+
 /* What tile i of so many asks for from column n on: the panels behind those it reads, if they begin before column
  * `last`. The first calls for a panel share it, a line a step: asked for all at once it would keep one tile waiting and
  * leave the other with nothing to wait for. Eight vectors read four panels at once, which is enough for the memory. */
@@ -134,14 +137,15 @@ void product_rows(const struct product *p, int rows, int n0, int n1)
         packed_rows(p, rows, n0, n1);
         return;
     }
+    int last = p->k * (n1 - n0) > SMALL ? n1 : n0;
     if (rows <= TILE_ROWS) {
-        row_tiles(p, rows, TILE_ROWS, n0, n1, n1);
+        row_tiles(p, rows, TILE_ROWS, n0, n1, last);
         return;
     }
     for (int n = n0, end; n < n1; n = end) {
         int wide = n + 4 * LANES <= n1 && worth_widening(p, rows);
         end = (int)least(n + (wide && 4 * LANES > PANEL ? 4 * LANES : PANEL), n1);
-        row_tiles(p, rows, wide ? TILE_ROWS4 : TILE_ROWS, n, end, n1);
+        row_tiles(p, rows, wide ? TILE_ROWS4 : TILE_ROWS, n, end, last);
     }
 }
 
