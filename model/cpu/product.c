@@ -44,10 +44,10 @@ enum { SMALL = 1 << 15 };
 static enum tile_ask ask_behind(struct tile *shape, const struct product *p, int n, int last, int vectors, int i,
                                 int tiles)
 {
-    int columns = vectors * LANES, panels = (columns + PANEL - 1) / PANEL, calls = panels * PANEL / columns;
-    int call = i * calls + n % PANEL / columns;
-    if (vectors == 8 || n / PANEL * PANEL + panels * PANEL >= last)
+    int columns = vectors * LANES, behind = n / PANEL * PANEL + (columns > PANEL ? columns : PANEL);
+    if (vectors == 8 || behind >= last)
         return ASK_NOTHING;
+    int panels = behind / PANEL - n / PANEL, calls = panels * PANEL / columns, call = i * calls + n % PANEL / columns;
     shape->ahead = (ptrdiff_t)p->panel * panels - n % PANEL;
     if (tiles * calls == 1 || panels > 1)
         return call == 0 ? ASK_PANELS : ASK_NOTHING;
