@@ -215,6 +215,97 @@ static const float *bundle_queries(const struct forward *f, const struct bundle 
     return w->query;
 }
 
+/* Rows with keys of their own are computed side by side: a chain of one row waits for itself. */
+enum { BESIDE = 4 };
+
+/* Scores of so many rows with `vectors` of their own keys, from each one's `key` on; keys behind the last repeat. */
+INLINE void own_scores_part(float *score, size_t stride, const float *query, size_t far, const float *keys,
+                            const struct piece *own, int key, int D, const int vectors)
+{
+    const float *b[BESIDE][2];
+    vec acc[BESIDE][2];
+    for (int i = 0; i < BESIDE; i++)
+        for (int v = 0; v < vectors; v++) {
+            int here = key + v * LANES, at = own[i].at + (here < own[i].len ? here : 0);
+            b[i][v] = keys + (size_t)(at / GROUP) * GROUP * D + at % GROUP;
+            acc[i][v] = vset(0.0f);
+        }
+    for (int d = 0; d < D; d++) {
+        UNROLL
+        for (int i = 0; i < BESIDE; i++) {
+            vec q = vset(query[i * far + d]);
+            UNROLL
+            for (int v = 0; v < vectors; v++)
+                acc[i][v] = vfma(q, vload(b[i][v] + d * GROUP), acc[i][v]);
+        }
+    }
+    for (int i = 0; i < BESIDE; i++)
+        for (int v = 0; v < vectors; v++)
+            if (key + v * LANES < own[i].len)
+                vstore(score + i * stride + own[i].pos + key + v * LANES, acc[i][v]);
+}
+
+static void own_scores(float *score, size_t stride, const float *query, size_t far, const float *keys,
+                       const struct piece *own, int D)
+{
+    int most = 0, key = 0;
+    for (int i = 0; i < BESIDE; i++)
+        most = own[i].len > most ? own[i].len : most;
+    for (; key + LANES < most; key += 2 * LANES)
+        own_scores_part(score, stride, query, far, keys, own, key, D, 2);
+    if (key < most)
+        own_scores_part(score, stride, query, far, keys, own, key, D, 1);
+}
+
+/* `vectors` of to[row], the chains of so many rows over their own values. */
+INLINE void own_values_part(float *to, const float *weight, size_t stride, const float *values, const struct piece *own,
+                            int width, enum tile_mode mode, const int vectors)
+{
+    const float *w[BESIDE], *x[BESIDE];
+    vec acc[BESIDE][2];
+    int all = own[0].len;
+    for (int i = 0; i < BESIDE; i++) {
+        w[i] = weight + i * stride + own[i].pos;
+        x[i] = values + (size_t)own[i].at * width;
+        all = own[i].len < all ? own[i].len : all;
+        for (int v = 0; v < vectors; v++)
+            acc[i][v] = mode == TILE_ZERO ? vset(0.0f) : vload(to + i * width + v * LANES);
+    }
+    for (int k = 0; k < all; k++) {
+        UNROLL
+        for (int i = 0; i < BESIDE; i++) {
+            vec p = vset(w[i][k]);
+            UNROLL
+            for (int v = 0; v < vectors; v++)
+                acc[i][v] = vfma(p, vload(x[i] + (size_t)k * width + v * LANES), acc[i][v]);
+        }
+    }
+    UNROLL
+    for (int i = 0; i < BESIDE; i++) {
+        for (int k = all; k < own[i].len; k++)
+            for (int v = 0; v < vectors; v++)
+                acc[i][v] = vfma(vset(w[i][k]), vload(x[i] + (size_t)k * width + v * LANES), acc[i][v]);
+        for (int v = 0; v < vectors; v++)
+            vstore(to + i * width + v * LANES, acc[i][v]);
+    }
+}
+
+static void own_values(float *to, const float *weight, size_t stride, const float *values, const struct piece *own,
+                       int width, enum tile_mode mode)
+{
+    int c = 0;
+    for (; c + LANES < width; c += 2 * LANES)
+        own_values_part(to + c, weight, stride, values + c, own, width, mode, 2);
+    if (c < width)
+        own_values_part(to + c, weight, stride, values + c, own, width, mode, 1);
+}
+
+/* BESIDE, where row r and so many behind it have own keys, each of another region; else 0. */
+static int rows_beside(const struct bundle *b, int r)
+{
+    return r + BESIDE <= b->rows && b->own[r + BESIDE - 1].len > 0 && same_own(b, r) == 1 ? BESIDE : 0;
+}
+
 static void bundle_scores(const struct forward *f, const struct bundle *b, int g, const struct workspace *w,
                           size_t stride)
 {
@@ -223,6 +314,11 @@ static void bundle_scores(const struct forward *f, const struct bundle *b, int g
     const float *keys = f->kv + key_at(s, g, 0), *query = bundle_queries(f, b, w, &far);
     chain_scores(w->score, stride, query, far, b->rows, keys, w->piece, b->pieces, s->D);
     for (int r = 0, n; r < b->rows && b->own[r].len; r += n) {
+        n = rows_beside(b, r);
+        if (n > 1) {
+            own_scores(w->score + r * stride, stride, query + (size_t)r * far, far, keys, &b->own[r], s->D);
+            continue;
+        }
         n = same_own(b, r);
         chain_scores(w->score + r * stride, stride, query + (size_t)r * far, far, n, keys, &b->own[r], 1, s->D);
     }
@@ -235,6 +331,12 @@ static void bundle_values(const struct forward *f, const struct bundle *b, int g
     int width = value_width(f->s);
     chain_values(w->value, w->score, stride, b->rows, values, w->piece, b->pieces, width, TILE_ZERO);
     for (int r = 0, n; r < b->rows && b->own[r].len; r += n) {
+        n = rows_beside(b, r);
+        if (n > 1) {
+            own_values(w->value + (size_t)r * width, w->score + r * stride, stride, values, &b->own[r], width,
+                       b->pieces ? TILE_CHAIN : TILE_ZERO);
+            continue;
+        }
         n = same_own(b, r);
         chain_values(w->value + (size_t)r * width, w->score + r * stride, stride, n, values, &b->own[r], 1, width,
                      b->pieces ? TILE_CHAIN : TILE_ZERO);
