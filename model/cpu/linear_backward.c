@@ -76,6 +76,43 @@ static void input_item(const struct input_gradient *g, int m0, int rows, int k0,
     }
 }
 
+/* Outputs and inputs of few rows that are walked at once: the scratch memory of many rows holds them. */
+enum { FEW_OUTPUTS = STEP_BLOCK, FEW_INPUTS = STEP_BLOCK / 2 };
+_Static_assert((FEW_OUTPUTS + FEW_INPUTS) * TILE_COLUMNS <= TURNED + 2 * TILE_PACK * ROW_STRIDE, "scratch of few rows");
+
+/* Few rows, for which transposing the weights costs as much as multiplying with them: lanes are rows, and weights are
+ * broadcast from where they lie, in their order. It pays where the rows fill most of one vector or two. */
+static int few(int rows)
+{
+    return rows <= TILE_COLUMNS && (rows - 1) % LANES >= 2 * LANES / 3;
+}
+
+static void input_few(const struct input_gradient *g, int m0, int rows, int k0, int k1, float *scratch)
+{
+    int vectors = rows > LANES ? 2 : 1, width = vectors * LANES;
+    float *dout = scratch, *sum = scratch + FEW_OUTPUTS * width; /* [output or input][row] */
+    struct tile shape = {PANEL, width, LANES, 0, width, NULL};
+    const float *row[TILE_COLUMNS];
+    for (int r = 0; r < width; r++) /* lanes beyond the rows repeat the last one */
+        row[r] = g->dout + (size_t)(m0 + least(r, rows - 1)) * (size_t)g->N;
+    for (int i0 = k0; i0 < k1; i0 += FEW_INPUTS) {
+        int inputs = (int)least(FEW_INPUTS, k1 - i0), tiles = tile_count(inputs);
+        for (int n = 0; n < g->N || n == 0; n += PANEL) {
+            const float *W = g->W + weight_at(n, i0, g->K), *turned = dout + n % FEW_OUTPUTS * width;
+            for (int j = 0; n % FEW_OUTPUTS == 0 && j < least(FEW_OUTPUTS, g->N - n); j += LANES)
+                for (int r = 0; r < width; r += LANES)
+                    transpose_rows(dout + j * width + r, (size_t)width, row + r, n + j, g->N - n - j);
+            for (int i = 0; i < tiles; i++) {
+                int k = tile_first(inputs, i), end = tile_end(inputs, i);
+                shape.next = W + (i + 1 < tiles ? end : g->K) * PANEL;
+                tile_asking(&shape, ASK_LINE, end - k, vectors, W + k * PANEL, turned, least(PANEL, g->N - n),
+                            sum + k * width, n ? TILE_CHAIN : TILE_ZERO, NULL);
+            }
+        }
+        transpose(g->din + (size_t)m0 * (size_t)g->K + i0, (size_t)g->K, sum, (size_t)width, inputs, rows);
+    }
+}
+
 void cpu_linear_backward_input(struct device *d, Dev din, Dev dout, Dev W, int M, int N, int K)
 {
     if (M <= 0 || K <= 0)
@@ -90,7 +127,8 @@ void cpu_linear_backward_input(struct device *d, Dev din, Dev dout, Dev W, int M
         int block = i / parts, part = i % parts;
         int m0 = block * together, rows = (int)least(together, M - m0);
         int k0 = (int)((long)panels * part / parts) * PANEL, k1 = (int)((long)panels * (part + 1) / parts) * PANEL;
-        input_item(&g, m0, rows, k0, (int)least(k1, K), scratch_slice(d, 0, input_scratch(rows)));
+        (few(rows) ? input_few : input_item)(&g, m0, rows, k0, (int)least(k1, K),
+                                             scratch_slice(d, 0, input_scratch(rows)));
     })
 }
 

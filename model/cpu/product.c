@@ -48,10 +48,10 @@ static enum tile_ask ask_behind(struct tile *shape, const struct product *p, int
     if (vectors == 8 || behind >= last)
         return ASK_NOTHING;
     int panels = behind / PANEL - n / PANEL, calls = panels * PANEL / columns, call = i * calls + n % PANEL / columns;
-    shape->ahead = (ptrdiff_t)p->panel * panels - n % PANEL;
+    shape->next = p->w + (size_t)(behind / PANEL) * p->panel;
     if (tiles * calls == 1 || panels > 1)
         return call == 0 ? ASK_PANELS : ASK_NOTHING;
-    shape->ahead += call * (p->k / 2) * PANEL;
+    shape->next += call * (p->k / 2) * PANEL;
     return call < 2 ? ASK_LINE : ASK_NOTHING;
 }
 

@@ -67,12 +67,10 @@ struct places {
     ptrdiff_t far, far3;
 };
 
-INLINE float row_value(const struct places *p, const int r, const int i)
+INLINE const float *row_at(const struct places *p, const int r, const int i)
 {
     const int near = r % NEAR_ROWS;
-    float x;
-    memcpy(&x, p->row[r / NEAR_ROWS] + (near == 3 ? p->far3 : near * p->far) + i * (int)sizeof x, sizeof x);
-    return x;
+    return (const float *)(p->row[r / NEAR_ROWS] + (near == 3 ? p->far3 : near * p->far)) + i;
 }
 
 INLINE void rows_step(const int rows, const int vectors, vec acc[TILE_ROWS][8], const struct places *p, const int i,
@@ -84,7 +82,11 @@ INLINE void rows_step(const int rows, const int vectors, vec acc[TILE_ROWS][8], 
         w[v] = vload(b + (v & 1) * bv + (v >> 1) * bp);
     UNROLL
     for (int r = 0; r < rows; r++) {
-        vec x = vset(row_value(p, r, i));
+        if (vectors == 1) {
+            acc[r][0] = vfma_at(row_at(p, r, i), w[0], acc[r][0]);
+            continue;
+        }
+        vec x = vset(*row_at(p, r, i));
         UNROLL
         for (int v = 0; v < vectors; v++)
             acc[r][v] = vfma(x, w[v], acc[r][v]);
@@ -121,15 +123,15 @@ INLINE struct asked asked_from(const int lines, const float *at, long k, ptrdiff
     return s;
 }
 
-/* Step i of four. */
-INLINE void ask_step(const int lines, struct asked *s, const int i)
+/* Step i of four; into the first cache, or the second. */
+INLINE void ask_step(const int lines, const int near, struct asked *s, const int i)
 {
     if (lines == 0)
         return;
     const int place = lines * i % 4;
     UNROLL
     for (int j = place; j < place + lines; j++)
-        __builtin_prefetch((j < 2 ? s->first : s->second) + j % 2 * s->apart, 0, 2);
+        __builtin_prefetch((j < 2 ? s->first : s->second) + j % 2 * s->apart, 0, near ? 3 : 2);
     if (place + lines == 4) {
         s->first += GROUP;
         s->second += GROUP;
@@ -145,7 +147,7 @@ INLINE void rows_body(const int rows, const int vectors, const int ask, const st
     vec acc[TILE_ROWS][8];
     const int lines = lines_asked(vectors, ask);
     const ptrdiff_t bk = t->bk, bv = t->bv, bp = t->bp;
-    struct asked asked = asked_from(lines, lines ? b + t->ahead : b, k, bp);
+    struct asked asked = asked_from(lines, t->next, k, bp);
     struct places p = {.far = t->ar * (int)sizeof *a};
     p.far3 = 3 * p.far;
     for (int i = 0; i < BASES; i++)
@@ -155,7 +157,7 @@ INLINE void rows_body(const int rows, const int vectors, const int ask, const st
     for (; k >= STEPS; k -= STEPS) {
         UNROLL
         for (int i = 0; i < STEPS; i++) {
-            ask_step(lines, &asked, i);
+            ask_step(lines, vectors == 1, &asked, i);
             rows_step(rows, vectors, acc, &p, i, b, bv, bp);
             b += bk;
             KEEP(b);

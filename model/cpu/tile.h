@@ -21,10 +21,11 @@ enum { TILE_ROWS = 12, TILE_ROWS4 = 6, TILE_ROWS8 = 3 };
 /* Distance of the steps of packed rows. */
 enum { TILE_PACK = (TILE_ROWS + LANES - 1) / LANES * LANES };
 
-/* Strides in floats. Vector v of b lies at (v & 1) * bv + (v >> 1) * bp; vector v of c at v * LANES. `ahead`: for
- * tile_asking. */
+/* Strides in floats. Vector v of b lies at (v & 1) * bv + (v >> 1) * bp; vector v of c at v * LANES. `next`: what
+ * tile_asking asks for. */
 struct tile {
-    ptrdiff_t ar, bk, bv, bp, cr, ahead;
+    ptrdiff_t ar, bk, bv, bp, cr;
+    const float *next;
 };
 
 enum tile_mode {
@@ -38,8 +39,9 @@ enum tile_mode {
 void tile(const struct tile *t, int rows, int vectors, const float *a, const float *b, long k, float *c,
           enum tile_mode mode, const float *bias);
 
-/* tile, which on its way asks for what lies `ahead` of b from memory, for the next call: a line a step, or as much as
- * k steps of the panels it reads (two of them, bp apart, or one). */
+/* tile, which on its way asks for what the next call reads from memory: a line a step, or as much as k steps of the
+ * panels at b (two of them, bp apart, or one). With one vector it is to be in the first cache then, else in the second.
+ */
 enum tile_ask { ASK_NOTHING, ASK_LINE, ASK_PANELS };
 void tile_asking(const struct tile *t, enum tile_ask ask, int rows, int vectors, const float *a, const float *b, long k,
                  float *c, enum tile_mode mode, const float *bias);
