@@ -15,7 +15,6 @@ static size_t scratch_bytes(const struct device *d, enum scratch_row row, const 
     case SCRATCH_ATTENTION:
         each = cpu_attention_scratch(&s->attention, s->longest);
         back = cpu_attention_backward_scratch(&s->attention, s->longest);
-        shared = cpu_attention_backward_shared(&s->attention);
         break;
     case SCRATCH_NORM:
         shared = cpu_norm_scratch(s->N > s->K ? s->N : s->K);

@@ -6,26 +6,23 @@
  */
 #include "chain.h"
 
-/* Scratch shared by all threads, per key head and token of the store: keys with lanes along the head, values with lanes
+/* Of a key head and the tokens of the store, in the thread's scratch: keys with lanes along the head, values with lanes
  * along the tokens (the other way round than in the store), and the two gradients. */
-struct shared {
+struct tokens {
     float *key, *value, *dkey, *dvalue;
 };
 
-static struct shared shared_of(const struct device *d, const struct attention_shape *s)
+/* They stand first in the scratch. */
+static size_t token_floats(const struct attention_shape *s)
 {
-    size_t n = (size_t)s->G * s->store;
-    struct shared h;
-    h.key = d->scratch;
-    h.dkey = h.key + n * value_width(s);
-    h.dvalue = h.dkey + n * value_width(s);
-    h.value = h.dvalue + n * value_width(s);
-    return h;
+    return round_up((size_t)s->store * (3 * (size_t)value_width(s) + s->D), GROUP);
 }
 
-size_t cpu_attention_backward_shared(const struct attention_shape *s)
+static struct tokens tokens_of(const struct device *d, const struct attention_shape *s)
 {
-    return round_up((size_t)s->G * s->store * (3 * (size_t)value_width(s) + s->D) * sizeof(float), 64);
+    size_t n = (size_t)s->store * value_width(s);
+    float *at = scratch_slice(d, 0, token_floats(s) * sizeof *at);
+    return (struct tokens){.key = at, .dkey = at + n, .dvalue = at + 2 * n, .value = at + 3 * n};
 }
 
 /* Tiles of one run whose gradients are added to the keys together: each key's gradients then come and go once for all,
@@ -53,7 +50,8 @@ static size_t score_floats(int longest)
 
 size_t cpu_attention_backward_scratch(const struct attention_shape *s, int longest)
 {
-    size_t floats = score_floats(longest) + (size_t)TILE_ROWS * (2 * TOGETHER + 1) * (size_t)value_width(s);
+    size_t floats =
+        score_floats(longest) + (size_t)TILE_ROWS * (2 * TOGETHER + 1) * (size_t)value_width(s) + token_floats(s);
     return round_up(floats * sizeof(float) + (size_t)longest * sizeof(struct piece), 64);
 }
 
@@ -61,7 +59,7 @@ static struct workspace workspace_of(const struct device *d, const struct attent
 {
     struct workspace w = {.tiles = tiles_together(keys)};
     size_t rows = (size_t)TILE_ROWS * (size_t)w.tiles, wide = (size_t)value_width(s);
-    w.score = scratch_slice(d, cpu_attention_backward_shared(s), cpu_attention_backward_scratch(s, keys));
+    w.score = scratch_slice(d, 0, cpu_attention_backward_scratch(s, keys)) + token_floats(s);
     w.dscore = w.score + rows * score_stride(keys);
     w.query = w.dscore + rows * score_stride(keys);
     w.dout = w.query + rows * wide;
@@ -81,7 +79,7 @@ struct backward {
     int rows;
     const float *dout, *out, *stat, *qkv, *kv;
     float *dqkv;
-    struct shared shared;
+    struct tokens tokens;
 };
 
 static size_t qkv_width(const struct attention_shape *s)
@@ -94,17 +92,17 @@ static void prepare_run(const struct backward *b, const struct region *region, c
 {
     const struct attention_shape *s = b->s;
     int width = value_width(s), token = region->base + run->pos - region->pos;
-    size_t wide = ((size_t)g * s->store + token) * width, stride = qkv_width(s);
+    size_t wide = (size_t)token * width, stride = qkv_width(s);
     const float *k = b->qkv + (size_t)run->row * stride + (size_t)(s->H + g) * s->D, *v = k + (size_t)s->G * s->D;
-    memset(b->shared.dkey + wide, 0, (size_t)run->len * width * sizeof(float));
-    memset(b->shared.dvalue + wide, 0, (size_t)run->len * width * sizeof(float));
+    memset(b->tokens.dkey + wide, 0, (size_t)run->len * width * sizeof(float));
+    memset(b->tokens.dvalue + wide, 0, (size_t)run->len * width * sizeof(float));
     for (int t = 0; t < run->len; t++) {
         size_t later = (size_t)later_row(b->rows, run->row + t) * stride + (size_t)(s->H + g) * s->D;
         ask_head(b->qkv + later, s->D);
         ask_head(b->qkv + later + (size_t)s->G * s->D, s->D);
-        copy_head(b->shared.key + wide + (size_t)t * width, k + t * stride, s->D, width);
+        copy_head(b->tokens.key + wide + (size_t)t * width, k + t * stride, s->D, width);
     }
-    chain_panels(b->shared.value + key_at(s, g, 0), token, v, stride, run->len, s->D);
+    chain_panels(b->tokens.value, token, v, stride, run->len, s->D);
 }
 
 INLINE void dot_lanes(vec sum[PARTS], const float *a, const float *b, int n)
@@ -196,12 +194,12 @@ static void backward_tile(const struct backward *b, const struct pair *q, int ro
 {
     const struct attention_shape *s = b->s;
     int D = s->D, width = value_width(s);
-    size_t stride = score_stride(keys), head = (size_t)g * s->store * width;
+    size_t stride = score_stride(keys);
     float *score = w->score + at * stride, *dscore = w->dscore + at * stride;
     const float *own = dout->at + at * dout->step;
     chain_scores(score, stride, query->at + at * query->step, (size_t)query->step, rows, b->kv + key_at(s, g, 0),
                  w->piece, pieces, D);
-    chain_scores(dscore, stride, own, (size_t)dout->step, rows, b->shared.value + key_at(s, g, 0), w->piece, pieces, D);
+    chain_scores(dscore, stride, own, (size_t)dout->step, rows, b->tokens.value, w->piece, pieces, D);
     vec along[TILE_ROWS][PARTS]; /* one step for all rows, as in the forward */
     float delta[TILE_ROWS];
     for (int r = 0; r < rows; r++)
@@ -211,7 +209,7 @@ static void backward_tile(const struct backward *b, const struct pair *q, int ro
     for (int r = 0; r < rows; r++)
         row_gradient(score + r * stride, dscore + r * stride, q[r].visible, keys, s->scale,
                      b->stat + 2 * ((size_t)q[r].row * s->H + q[r].head), delta[r]);
-    chain_values(w->dquery, dscore, stride, rows, b->shared.key + head, w->piece, pieces, width, TILE_ZERO);
+    chain_values(w->dquery, dscore, stride, rows, b->tokens.key, w->piece, pieces, width, TILE_ZERO);
     for (int r = 0; r < rows; r++) {
         float *to = b->dqkv + (size_t)q[r].row * qkv_width(s) + (size_t)q[r].head * D;
         for (int i = 0; i < D; i += LANES)
@@ -227,7 +225,6 @@ static void backward_tiles(const struct backward *b, const struct region *region
     struct pair q[TOGETHER * TILE_ROWS];
     struct operand query, dout;
     int count = end - first, width = value_width(s), pieces = 0;
-    size_t head = (size_t)g * s->store * width;
     run_pairs(q, run, s, g, first, count);
     load_pairs(b, q, count, w, &query, &dout);
     int keys = run->pos + (end - 1) / (s->H / s->G) + 1; /* what the last row sees */
@@ -236,8 +233,8 @@ static void backward_tiles(const struct backward *b, const struct region *region
         pieces = chain_pieces(w->piece, region, run->region, q[at + rows - 1].visible);
         backward_tile(b, q + at, rows, g, pieces, at, keys, &query, &dout, w);
     }
-    add_outer(b->shared.dkey + head, w->dscore, score_stride(keys), q, count, &query, w->piece, pieces, width);
-    add_outer(b->shared.dvalue + head, w->score, score_stride(keys), q, count, &dout, w->piece, pieces, width);
+    add_outer(b->tokens.dkey, w->dscore, score_stride(keys), q, count, &query, w->piece, pieces, width);
+    add_outer(b->tokens.dvalue, w->score, score_stride(keys), q, count, &dout, w->piece, pieces, width);
 }
 
 static void backward_run(const struct device *d, const struct backward *b, const struct region *region,
@@ -256,7 +253,7 @@ static void finish_run(const struct backward *b, const struct region *region, co
 {
     const struct attention_shape *s = b->s;
     int width = value_width(s), D = s->D;
-    size_t wide = ((size_t)g * s->store + (size_t)(region->base + run->pos - region->pos)) * width;
+    size_t wide = (size_t)(region->base + run->pos - region->pos) * width;
     for (int t = 0; t < run->len; t++, wide += width) {
         size_t later = (size_t)later_row(b->rows, run->row + t) * qkv_width(s) + (size_t)(s->H + g) * D;
         float *dk = b->dqkv + (size_t)(run->row + t) * qkv_width(s) + (size_t)(s->H + g) * D,
@@ -264,34 +261,31 @@ static void finish_run(const struct backward *b, const struct region *region, co
         ask_head_write(b->dqkv + later, D);
         ask_head_write(b->dqkv + later + (size_t)s->G * D, D);
         for (int i = 0; i < D; i += LANES) { /* + 0: the sign of a zero, as in the forward */
-            vstore_n(dk + i, vload(b->shared.dkey + wide + i) + vset(0.0f), D - i);
-            vstore_n(dv + i, vload(b->shared.dvalue + wide + i) + vset(0.0f), D - i);
+            vstore_n(dk + i, vload(b->tokens.dkey + wide + i) + vset(0.0f), D - i);
+            vstore_n(dv + i, vload(b->tokens.dvalue + wide + i) + vset(0.0f), D - i);
         }
     }
 }
 
-static void backward_group(const struct device *d, const struct backward *b, const struct rows *r, struct span group,
-                           int g)
+static void backward_group(const struct device *d, struct backward b, const struct rows *r, struct span group, int g)
 {
     const struct run *run = (const struct run *)r->run.p + group.start;
     const struct region *region = (const struct region *)r->region.p;
+    b.tokens = tokens_of(d, b.s);
     for (int i = 0; i < group.len; i++)
-        prepare_run(b, &region[run[i].region], &run[i], g);
+        prepare_run(&b, &region[run[i].region], &run[i], g);
     for (int i = 0; i < group.len; i++)
-        backward_run(d, b, region, &run[i], g);
+        backward_run(d, &b, region, &run[i], g);
     for (int i = 0; i < group.len; i++)
-        finish_run(b, &region[run[i].region], &run[i], g);
+        finish_run(&b, &region[run[i].region], &run[i], g);
 }
 
 void cpu_attention_backward(struct device *d, Dev dqkv, Dev dout, Dev out, Dev stat, Dev qkv, Dev kv,
                             const struct rows *r, const struct attention_shape *s)
 {
-    struct backward b = {s,          r->count,  reals(dout), reals(out),     reals(stat),
-                         reals(qkv), reals(kv), reals(dqkv), shared_of(d, s)};
+    struct backward b = {s, r->count, reals(dout), reals(out), reals(stat), reals(qkv), reals(kv), reals(dqkv), {0}};
     const struct span *group = (const struct span *)r->group.p;
     int threads = threads_for(d, 200.0 * r->count * s->H * s->D);
-    if (d->scratch_bytes < cpu_attention_backward_shared(s))
-        die("scratch memory: attention_backward needs more than the %zu bytes reserved", d->scratch_bytes);
     SHARE_OUT(threads, (dynamic), for (int i = 0; i < r->groups * s->G; i++),
-              { backward_group(d, &b, r, group[i / s->G], i % s->G); })
+              { backward_group(d, b, r, group[i / s->G], i % s->G); })
 }

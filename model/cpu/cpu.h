@@ -120,7 +120,6 @@ size_t cpu_attention_scratch(const struct attention_shape *s, int longest); /* b
 void cpu_attention_forward(struct device *d, Dev out, Dev stat, Dev qkv, Dev kv, const struct rows *r,
                            const struct attention_shape *s);
 size_t cpu_attention_backward_scratch(const struct attention_shape *s, int longest);
-size_t cpu_attention_backward_shared(const struct attention_shape *s);
 void cpu_attention_backward(struct device *d, Dev dqkv, Dev dout, Dev out, Dev stat, Dev qkv, Dev kv,
                             const struct rows *r, const struct attention_shape *s);
 
