@@ -130,8 +130,13 @@ INLINE void ask_step(const int lines, const int near, struct asked *s, const int
         return;
     const int place = lines * i % 4;
     UNROLL
-    for (int j = place; j < place + lines; j++)
-        __builtin_prefetch((j < 2 ? s->first : s->second) + j % 2 * s->apart, 0, near ? 3 : 2);
+    for (int j = place; j < place + lines; j++) {
+        const float *at = (j < 2 ? s->first : s->second) + j % 2 * s->apart;
+        if (near) /* the argument must be a constant */
+            __builtin_prefetch(at, 0, 3);
+        else
+            __builtin_prefetch(at, 0, 2);
+    }
     if (place + lines == 4) {
         s->first += GROUP;
         s->second += GROUP;
