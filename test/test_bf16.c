@@ -259,7 +259,7 @@ static void test_smallest_sums(void **state)
             const float in[] = {0x1p-63f, 0, ldexpf(1, -74 - i)}, w[] = {0x1p-63f, 0, -0x1p-74f};
             use(c, unit[u]);
             reserve(c, SCRATCH_LINEAR, (struct scratch_shape){.rows = 1, .N = 1, .K = 3});
-            Dev y = tensor(c, 1), none = {NULL};
+            Dev y = tensor(c, 1), none = {0};
             CALL(c, linear_forward, y, tensor_of(c, in, 3), copy_of(c, w, 1, 3), none, 1, 1, 3);
             got[u][i] = floats(y)[0];
             release_all(c);
@@ -323,7 +323,7 @@ static void rows_alone(struct context *c, struct product p)
     float *x = numbers(MK, 1, 1), *g = numbers(MN, 2, 1), *w = numbers((size_t)p.N * p.K, 3, 1);
     reserve(c, SCRATCH_LINEAR, (struct scratch_shape){.rows = p.M, .N = p.N, .K = p.K});
     Dev in = tensor_of(c, x, MK), dout = tensor_of(c, g, MN), W = copy_of(c, w, p.N, p.K);
-    Dev out = tensor(c, MN), din = tensor(c, MK), rows = tensor(c, MN), drows = tensor(c, MK), none = {NULL};
+    Dev out = tensor(c, MN), din = tensor(c, MK), rows = tensor(c, MN), drows = tensor(c, MK), none = {0};
     CALL(c, linear_forward, out, in, W, none, p.M, p.N, p.K);
     CALL(c, linear_backward_input, din, dout, W, p.M, p.N, p.K);
     for (int m = 0, step = 1; m < p.M; m += step, step = step % 37 + 1) { /* ragged cuts of 1 to 37 rows */
@@ -405,7 +405,7 @@ static void test_copies(void **state)
         op->copy_rows(&c->dev, parts, W, row, N - row < step ? N - row : step, N, K);
     assert_memory_equal(whole.p, parts.p, 2 * n);
     float *in = numbers(9 * K, 1, 1);
-    Dev x = tensor_of(c, in, 9 * K), y = tensor(c, 9 * N), some = tensor(c, 9 * (N - FIRST)), none = {NULL};
+    Dev x = tensor_of(c, in, 9 * K), y = tensor(c, 9 * N), some = tensor(c, 9 * (N - FIRST)), none = {0};
     reserve(c, SCRATCH_LINEAR, (struct scratch_shape){.rows = 9, .N = N, .K = K});
     CALL(c, linear_forward, y, x, whole, none, 9, N, K);
     CALL(c, linear_forward, some, x, dev_at(&c->dev, whole, op->copy_numbers(FIRST, K)), none, 9, N - FIRST, K);
@@ -427,7 +427,7 @@ static void test_extremes(void **state)
     for (int u = 0; u < n; u++) {
         use(c, unit[u]);
         reserve(c, SCRATCH_LINEAR, (struct scratch_shape){.rows = NUMBERS, .N = 1, .K = 1});
-        Dev y = tensor(c, NUMBERS), none = {NULL};
+        Dev y = tensor(c, NUMBERS), none = {0};
         CALL(c, linear_forward, y, tensor_of(c, in, NUMBERS), copy_of(c, &one, 1, 1), none, NUMBERS, 1, 1);
         const float *got = floats(y);
         assert_true(got[0] == INFINITY && got[1] == -INFINITY && isnan(got[2]) && got[3] == INFINITY);
