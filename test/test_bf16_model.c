@@ -28,26 +28,6 @@ static void assert_copies(const struct model *m)
     }
 }
 
-static void copies_follow(void **state)
-{
-    (void)state;
-    static struct packed p;
-    const struct arch a = with_adapters(middle_llama, 4, ALL_OF_LLAMA);
-    struct content c = random_content(a.V, 1, 8, 3);
-    struct rig r, other;
-    pack_groups(&p, &c, 0, 1, 1);
-    rig_open(&r, &cpu_ops, &a, 1, p.rows);
-    rig_open(&other, &cpu_ops, &a, 1, p.rows);
-    assert_copies(&r.model);
-    model_init(&other.model, 77);
-    model_copy(&r.model, &other.model);
-    assert_copies(&r.model);
-    lora_merge(&r.model);
-    assert_copies(&r.model);
-    rig_close(&r);
-    rig_close(&other);
-}
-
 /* The head reads ids from 2048 on. */
 static void wide_vocabulary_near_reference(void **state)
 {

@@ -452,12 +452,7 @@ void cpu_bf16_linear_backward_weight(struct device *d, Dev dW, Dev db, Dev dout,
     struct weight16 g = {unit_of(d), reals(dout), reals(in), reals(dW), reals(db), (const struct span *)block.p,
                          blocks,     N,           K};
     (void)M;
-    long rows = 0;
-    for (int b = 0; b < blocks; b++) {
-        rows += g.block[b].len;
-        if (g.block[b].len > BLOCK_ROWS)
-            die("a gradient block of %d rows; the most is %d", g.block[b].len, BLOCK_ROWS);
-    }
+    long rows = cpu_block_rows(g.block, blocks);
     if (N <= 0 || (K <= 0 && !g.db))
         return;
     int threads = threads_for_product(d, (double)rows, N, K);

@@ -92,6 +92,7 @@ void cpu_unpack(struct device *d, double *to, Dev W, int row, int rows, int N, i
 size_t cpu_linear_scratch(int rows, int N, int K); /* bytes a thread */
 void cpu_linear_forward(struct device *d, Dev out, Dev in, Dev W, Dev b, int M, int N, int K);
 size_t cpu_linear_backward_scratch(int rows, int N, int K);
+long cpu_block_rows(const struct span *block, int blocks); /* all of them; dies where one is too long */
 void cpu_linear_backward_input(struct device *d, Dev din, Dev dout, Dev W, int M, int N, int K);
 void cpu_linear_backward_weight(struct device *d, Dev dW, Dev db, Dev dout, Dev in, DevInt block, int blocks, int M,
                                 int N, int K);

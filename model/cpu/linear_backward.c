@@ -309,18 +309,24 @@ size_t cpu_linear_backward_scratch(int rows, int N, int K)
     return round_up(a > b ? a : b, 64);
 }
 
+long cpu_block_rows(const struct span *block, int blocks)
+{
+    long rows = 0;
+    for (int b = 0; b < blocks; b++) {
+        rows += block[b].len;
+        if (block[b].len > BLOCK_ROWS)
+            die("a gradient block of %d rows; the most is %d", block[b].len, BLOCK_ROWS);
+    }
+    return rows;
+}
+
 void cpu_linear_backward_weight(struct device *d, Dev dW, Dev db, Dev dout, Dev in, DevInt block, int blocks, int M,
                                 int N, int K)
 {
     (void)M;
     struct weight_gradient g = {reals(dout), reals(in), reals(dW), reals(db), (const struct span *)block.p,
                                 blocks,      N,         K};
-    long rows = 0;
-    for (int b = 0; b < blocks; b++) {
-        rows += g.block[b].len;
-        if (g.block[b].len > BLOCK_ROWS)
-            die("a gradient block of %d rows; the most is %d", g.block[b].len, BLOCK_ROWS);
-    }
+    long rows = cpu_block_rows(g.block, blocks);
     if (N <= 0 || (K <= 0 && !g.db))
         return;
     int threads = threads_for(d, 2.0 * rows * N * K);
