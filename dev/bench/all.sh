@@ -49,6 +49,7 @@ fi
 if [ -x "$PYTHON" ]; then
     part "PyTorch, default" sh dev/bench/peers.sh torch tiny-llama 32x8x16x32 3
     part "TRL, default" sh dev/bench/peers.sh trl tiny-llama 32x8x16x32 3
+    part "TRL, default, two threads" env THREADS=2 sh dev/bench/peers.sh trl tiny-llama 32x8x16x32 5
     part "TRL, 15 M" env STEPS=2 sh dev/bench/peers.sh trl llama-15m 1x8x64x64 1
     part "PyTorch, GPT-2" env STEPS=2 sh dev/bench/peers.sh torch gpt2 1x8x64x56 1
 else

@@ -6,22 +6,23 @@
 #   sh dev/bench/peers.sh llmc SEQUENCESxTOKENS [ROUNDS] llm.c's train_gpt2.c: one update of GPT-2 124 M
 #
 # SHAPE is GROUPSxSAMPLESxPROMPTxRESPONSE. THREADS=1: for both sides; with one, seconds are processor time.
-# DEVICE=cuda or cuda-bf16: torch and trl on a GPU, against dev/gpu_bench.c, which BENCH names when it is not where make gpu
-# puts it. PYTHON: of an environment with torch (and trl). LLMC: a checkout of llm.c; a copy of it is built in .build/bench.
+# DEVICE=cpu-bf16: torch and trl in bf16 on the processor, against run.precision=bf16. DEVICE=cuda or cuda-bf16: on a GPU,
+# against dev/gpu_bench.c, which BENCH names when it is not where make gpu puts it. PYTHON: of an environment with torch
+# (and trl). LLMC: a checkout of llm.c; a copy of it is built in .build/bench.
 set -e
 cd "$(dirname "$0")/../.."
 THREADS=${THREADS:-1} PYTHON=${PYTHON:-python3} TRAIN_RL=${TRAIN_RL:-./train_rl} STEPS=${STEPS:-3}
 DEVICE=${DEVICE:-cpu} BENCH=${BENCH:-.build/release/gpu/bench}
 work=.build/bench
 mkdir -p $work
-export OMP_NUM_THREADS=$THREADS OMP_WAIT_POLICY=passive HF_HUB_OFFLINE=1
+export OMP_NUM_THREADS=$THREADS HF_HUB_OFFLINE=1
 
 ours() { # figure, model, shape: seconds of one step
-    if [ "$DEVICE" = cpu ]; then
-        "$TRAIN_RL" bench only="$1" model="$2" shape="$3" run.threads="$THREADS" json=1 >$work/ours.json
-    else
-        "$BENCH" "$DEVICE" "$2" cycle="$3" >$work/ours.json
-    fi
+    case $DEVICE in
+    cpu) "$TRAIN_RL" bench only="$1" model="$2" shape="$3" run.threads="$THREADS" json=1 >$work/ours.json ;;
+    cpu-bf16) "$TRAIN_RL" bench only="$1" model="$2" shape="$3" run.threads="$THREADS" run.precision=bf16 json=1 >$work/ours.json ;;
+    *) "$BENCH" "$DEVICE" "$2" cycle="$3" >$work/ours.json ;;
+    esac
     # the figure's name ends with the tokens of a step, its value is tokens a second
     sed -n 's/.*"name":[ ]*"[^"]*\.\([0-9]*\)".*"value":[ ]*\([0-9.e+]*\).*/\1 \2/p' $work/ours.json | awk '{ print $1 / $2 }'
 }
