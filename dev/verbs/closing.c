@@ -11,9 +11,11 @@ void report_opening(const struct trainer *t)
     const struct arch *a = &t->s.arch;
     const struct memory *m = &t->memory;
     double megabyte = 1 << 20, rest = m->batch + m->scratch;
-    fprintf(stderr, "%s: task %s, %ld weights (width %d, %d layers, %d heads, vocabulary %d), seed %llu, %d threads\n",
+    fprintf(stderr,
+            "%s: task %s, %ld weights (width %d, %d layers, %d heads, vocabulary %d), seed %llu, %d threads%s\n",
             t->s.recipe.name, t->s.task.row->name, arch_parameters(a), a->C, a->layers, a->H, a->V,
-            (unsigned long long)t->s.recipe.run.seed, t->s.device.threads);
+            (unsigned long long)t->s.recipe.run.seed, t->s.device.threads,
+            t->s.recipe.run.precision == PRECISION_BF16 ? ", bf16" : "");
     if (a->lora.rank)
         fprintf(stderr, "adapters of rank %d train %ld of %ld parameters; the weights below them stay as they are\n",
                 a->lora.rank, arch_trained(a), arch_parameters(a) + arch_trained(a));
