@@ -300,7 +300,7 @@ static void own_values(float *to, const float *weight, size_t stride, const floa
         own_values_part(to + c, weight, stride, values + c, own, width, mode, 1);
 }
 
-/* BESIDE, where row r and so many behind it have own keys, each of another region; else 0. */
+/* BESIDE, where so many rows from r on have own keys, and r's are not those of the next; else 0. */
 static int rows_beside(const struct bundle *b, int r)
 {
     return r + BESIDE <= b->rows && b->own[r + BESIDE - 1].len > 0 && same_own(b, r) == 1 ? BESIDE : 0;
